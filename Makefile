@@ -1,0 +1,62 @@
+# One-line names for `gatebench ...` and the usual tools. On a fresh machine with Python 3.11
+# or newer and make, `make bench SERVER=gunicorn-uvicorn` is the only command needed.
+
+PYTHON   ?= python3
+SERVER   ?=
+SCENARIO ?=
+ARGS     ?=
+
+comma := ,
+BIN   := .venv/bin
+READY := .venv/.ready
+DEV   := .venv/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help bench report list doctor test test-fast lint format clean
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+bench: $(READY) ## measure: SERVER=a,b SCENARIO=x,y ARGS="--blocks 4" (no SERVER: a first look)
+	@$(BIN)/gatebench run $(subst $(comma), ,$(SERVER)) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
+
+report: $(READY) ## print the newest run again: RUN=results/...
+	@$(BIN)/gatebench report $(RUN) $(ARGS)
+
+list: $(READY) ## servers, apps and scenarios
+	@$(BIN)/gatebench list $(ARGS)
+
+doctor: $(READY) ## what is missing on this machine, and the command that installs it
+	@$(BIN)/gatebench doctor $(ARGS)
+
+test: $(DEV) ## all tests, with real servers
+	@$(BIN)/pytest $(ARGS)
+
+test-fast: $(DEV) ## the tests that start no server
+	@$(BIN)/pytest -m "not servers and not slow" $(ARGS)
+
+lint: $(DEV) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(DEV) ## ruff's own formatting
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean: ## remove .venv and caches; results stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The marks are written last, so a set-up that was interrupted is done again.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo 'gatebench needs Python 3.11 or newer as "$(PYTHON)"; name another with make PYTHON=python3.12' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'this Python cannot make environments; on Debian: apt-get install python3-venv' >&2; exit 2; }
+	@echo 'setting up .venv (once) ...' >&2
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable .
+	@touch $@
+
+$(DEV): $(READY)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --group dev
+	@touch $@

@@ -1,0 +1,75 @@
+"""One row per cell: its trials put together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from harness.analyze.verdict import FAILED, RANKED, SEVERITY
+
+KEYS = ("server", "app", "scenario", "workers", "threads", "users")
+FIGURES = (
+    "throughput_per_s", "p50_s", "p90_s", "p99_s", "max_s",
+    "server_cpu_s_per_1k", "server_pss_bytes", "generator_cpu_share", "startup_s",
+)  # fmt: skip
+SAME = (
+    "slots", "speaks", "concurrency", "wait_s", "latency_measure", "client", "python", "versions",
+    "argv", "notes", "workers_seen", "log",
+)  # fmt: skip
+
+
+def cells_frame(trials: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell, in the order the cells first appear.
+
+    For each of FIGURES, `NAME` is the median of the trials that the cell's verdict rests on,
+    `NAME_low` and `NAME_high` their least and greatest (missing with a single trial).
+    `verdict` is the best that its trials reached, `used` how many reached it, and `reasons`
+    says why the others did not. `requests` and `errors` are sums over the used trials.
+    """
+    rows = [
+        _row(dict(zip(KEYS, key, strict=True)), group)
+        for key, group in trials.groupby(list(KEYS), sort=False, dropna=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
+    ranked = group[group["verdict"].isin(RANKED)]
+    measured = group[group["verdict"] != FAILED]
+    used = ranked if len(ranked) else measured if len(measured) else group
+    verdict = max(used["verdict"], key=SEVERITY.index)
+    if len(ranked):  # one server-limited trial says what the cell is limited by
+        verdict = min(used["verdict"], key=SEVERITY.index)
+    row: dict[str, Any] = {
+        **key,
+        "threads": None if pd.isna(key["threads"]) else int(key["threads"]),
+        "trials": len(group),
+        "used": len(used),
+        "verdict": verdict,
+        "reasons": _reasons(group),
+        "requests": int(used["requests"].fillna(0).sum()),
+        "errors": int(used["errors"].fillna(0).sum()),
+    }
+    for name in FIGURES:
+        values = pd.to_numeric(used[name]).dropna()
+        several = len(values) > 1
+        row[name] = float(values.median()) if len(values) else None
+        row[f"{name}_low"] = float(values.min()) if several else None
+        row[f"{name}_high"] = float(values.max()) if several else None
+    first = used.iloc[0]
+    return row | {name: _known(first[name]) for name in SAME}
+
+
+def _reasons(group: pd.DataFrame) -> list[str]:
+    """Each reason once; with several trials, of how many it is true."""
+    if len(group) == 1:
+        return list(group.iloc[0]["reasons"])
+    by_rule: Counter[str] = Counter(text for reasons in group["reasons"] for text in reasons)
+    return [f"{count} of {len(group)} trials: {text}" for text, count in by_rule.items()]
+
+
+def _known(value: Any) -> Any:
+    """A missing value as None, whatever pandas made of it."""
+    return None if not isinstance(value, dict | list) and pd.isna(value) else value

@@ -1,0 +1,174 @@
+"""One row per stored trial: what was measured in its window, and its verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness import histogram
+from harness.analyze.verdict import findings, verdict_of
+from harness.store import StoredRun, StoredTrial
+
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0}
+TICK_S = 0.1
+
+# fmt: off
+COLUMNS = (
+    "run", "number", "block",
+    "server", "app", "scenario", "workers", "threads", "slots", "users", "speaks", "concurrency",
+    "wait_s", "notes", "python", "versions", "argv",
+    "outcome", "failure", "during", "log", "startup_s", "workers_seen", "window_s",
+    "requests", "throughput_per_s", "errors", "error_kinds", "in_flight",
+    "latency_measure", "mean_s", "min_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
+    "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus",
+    "server_pss_bytes", "server_rss_bytes", "processes",
+    "generator_cpu_share", "sampler_cpu_share", "client",
+    "verdict", "reasons",
+)
+# fmt: on
+
+
+def trials_frame(run: StoredRun) -> pd.DataFrame:
+    """One row per trial, in the order they were made; columns as in COLUMNS.
+
+    Seconds, bytes, and per second; `requests` counts right answers in the measured window,
+    `errors` the failed ones there. A failed trial has missing values where it measured
+    nothing, never zeros.
+    """
+    rows = [_row(run, trial) for trial in run.trials]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
+    facts = trial.facts
+    cell = facts["cell"]
+    failure = facts["failure"] or {}
+    row: dict[str, Any] = {
+        "run": run.path.name,
+        "number": facts["number"],
+        "block": facts["block"],
+        **{
+            name: cell[name]
+            for name in (
+                "server",
+                "app",
+                "scenario",
+                "workers",
+                "threads",
+                "slots",
+                "speaks",
+                "concurrency",
+                "wait_s",
+                "notes",
+            )
+        },
+        "users": cell["load"]["users"],
+        "outcome": facts["outcome"],
+        "failure": failure.get("reason"),
+        "during": failure.get("during"),
+        "log": failure.get("log"),
+        "latency_measure": cell["latency"],
+        "server_cpus": len(facts["placement"]["server"]),
+        "startup_s": facts.get("startup_s"),
+        "workers_seen": facts.get("workers_seen"),
+        "python": facts.get("python"),
+        "versions": facts.get("versions", {}),
+        "argv": facts.get("argv", []),
+    }
+    if facts["outcome"] == "measured":
+        row |= _measures(trial, cell)
+    found = findings(row)
+    row["verdict"] = verdict_of(row["outcome"], found)
+    row["reasons"] = [finding.text for finding in found]
+    return row
+
+
+def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
+    load = trial.facts["load"]
+    window_s = (load["end_ns"] - load["start_ns"]) / 1e9
+    measures: dict[str, Any] = {
+        "window_s": window_s,
+        "requests": load["ok"],
+        "throughput_per_s": load["ok"] / window_s,
+        "errors": load["failed"],
+        "error_kinds": {f"{e['kind']} {e['name']}": e["count"] for e in load["errors"]},
+        "in_flight": load["in_flight"],
+        "client": load["client"],
+        "sampler_cpu_share": trial.facts["sampler"]["cpu_share"],
+    }
+    measures |= _latencies(trial, cell["latency"])
+    measures |= _pace(trial, window_s)
+    measures |= _usage(trial, load)
+    if load["ok"]:
+        measures["server_cpu_s_per_1k"] = measures["server_cpu_s"] / load["ok"] * 1000
+    measures["server_cpu_share"] = measures["server_cpu_s"] / window_s
+    measures["generator_cpu_share"] = measures.pop("generator_cpu_s") / window_s / load["processes"]
+    return measures
+
+
+def _latencies(trial: StoredTrial, measure: str) -> dict[str, Any]:
+    table = trial.series("latency")
+    if table is None:
+        return {}
+    frame = table.to_pandas()
+    frame = frame[frame["second"] >= 0]
+    response = frame[frame["measure"] == "response"]
+    felt = frame[frame["measure"] == measure]
+    lowest, _ = histogram.bounds(response["bucket"].to_numpy())
+    return {
+        "min_s": float(lowest.min()) / 1e9 if len(lowest) else None,
+        **{
+            f"{name}_s": histogram.percentile_s(
+                felt["bucket"].to_numpy(), felt["count"].to_numpy(), q
+            )
+            for name, q in PERCENTILES.items()
+        },
+    }
+
+
+def _pace(trial: StoredTrial, window_s: float) -> dict[str, Any]:
+    """The mean response time, and the longest time without any completion, in seconds."""
+    table = trial.series("ticks")
+    if table is None:
+        return {}
+    frame = table.to_pandas()
+    frame = frame[frame["tick"] >= 0]
+    ok = int(frame["ok"].sum())
+    busy = np.unique(frame.loc[frame["ok"] + frame["errors"] > 0, "tick"].to_numpy())
+    edges = np.concatenate([[-1], busy, [round(window_s / TICK_S)]])
+    return {
+        "mean_s": float(frame["response_sum_ns"].sum()) / ok / 1e9 if ok else None,
+        "gap_s": float(np.diff(edges).max() - 1) * TICK_S,
+    }
+
+
+def _usage(trial: StoredTrial, load: dict[str, Any]) -> dict[str, Any]:
+    """CPU seconds of each side in the window, and the server's memory in it, in bytes."""
+    table = trial.series("processes")
+    if table is None:
+        return {}
+    frame = table.to_pandas()
+    start, end = load["start_ns"], load["end_ns"]
+    used = {"server": 0.0, "generator": 0.0}
+    memory = {"pss_bytes": 0.0, "rss_bytes": 0.0}
+    processes = 0
+    for (side, _pid), rows in frame.groupby(["side", "pid"], observed=True):
+        at = rows["at_ns"].to_numpy()
+        cpu = (rows["cpu_user_s"] + rows["cpu_system_s"]).to_numpy()
+        # a process first seen inside the window began in it, from nothing
+        before = 0.0 if at[0] > start else float(np.interp(start, at, cpu))
+        used[str(side)] += float(np.interp(end, at, cpu)) - before
+        inside = rows[(at >= start) & (at < end)]
+        if side == "server" and len(inside):
+            processes += 1
+            for name in memory:
+                memory[name] += float(inside[name].mean())
+    return {
+        "server_cpu_s": used["server"],
+        "generator_cpu_s": used["generator"],
+        "processes": processes,
+        "server_pss_bytes": None if np.isnan(memory["pss_bytes"]) else memory["pss_bytes"],
+        "server_rss_bytes": memory["rss_bytes"],
+    }

@@ -1,0 +1,134 @@
+"""What a trial is worth: findings with their figures, and the verdict they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FAILED = "failed"
+INVALID = "invalid"
+GENERATOR_LIMITED = "generator-limited"
+NO_STEADY_STATE = "no-steady-state"
+SERVER_LIMITED = "server-limited"
+VALID = "valid"
+SEVERITY = (FAILED, INVALID, GENERATOR_LIMITED, NO_STEADY_STATE, SERVER_LIMITED, VALID)
+
+# A closed run is for maximum throughput, and that is what a server at its limit shows.
+RANKED = (VALID, SERVER_LIMITED)
+
+BUSY_GENERATOR = 0.80
+BUSY_SERVER = 0.95
+LITTLE = 0.05
+# libuv's clock counts whole milliseconds, so its timers may fire up to one early
+CLOCK_S = 0.001
+STALL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found: the rule, what the trial is worth by it, figure and advice."""
+
+    rule: str
+    verdict: str
+    text: str
+
+
+def verdict_of(outcome: str, found: list[Finding]) -> str:
+    """The most severe verdict among the findings; `valid` if there is none."""
+    if outcome == "failed":
+        return FAILED
+    return min((finding.verdict for finding in found), key=SEVERITY.index, default=VALID)
+
+
+def findings(row: Mapping[str, Any]) -> list[Finding]:
+    """All findings on one row of the trials' frame."""
+    if row["outcome"] == "failed":
+        return [Finding("failed", FAILED, f"failed during {row['during']}: {row['failure']}")]
+    if not row["requests"]:
+        return [Finding("no answers", INVALID, f"no right answer under load{_kinds(row)}")]
+    return [*_impossible(row), *_limits(row), *_blemishes(row)]
+
+
+def _impossible(row: Mapping[str, Any]) -> Iterator[Finding]:
+    wait, slots, window = row["wait_s"], row["slots"], row["window_s"]
+    rate, requests = row["throughput_per_s"], row["requests"]
+    edge = 1 / requests  # one completion more or less at the window's ends
+    if wait and row["min_s"] < wait - CLOCK_S:
+        yield Finding(
+            "impossible latency",
+            INVALID,
+            f"an answer came after {row['min_s'] * 1e3:.1f} ms, and it was asked to wait "
+            f"{wait * 1e3:.0f} ms: the app does not wait, or another one answered",
+        )
+    if wait and slots and rate > slots / wait * (1 + edge):
+        yield Finding(
+            "impossible rate",
+            INVALID,
+            f"{rate:.1f}/s is more than {slots} at once can do in {wait * 1e3:.0f} ms each "
+            f"({slots / wait:.1f}/s)",
+        )
+    if row["server_cpu_s"] > row["server_cpus"] * window * 1.02 + 0.02 * row["processes"]:
+        yield Finding(
+            "impossible CPU",
+            INVALID,
+            f"the server used {row['server_cpu_s']:.2f} CPU-seconds, and its "
+            f"{row['server_cpus']} CPUs had {row['server_cpus'] * window:.2f}: it escaped its CPUs",
+        )
+    if not row["errors"]:
+        in_system = rate * row["mean_s"]
+        if abs(in_system / row["users"] - 1) > LITTLE + edge:
+            yield Finding(
+                "Little's law",
+                INVALID,
+                f"{rate:.1f}/s x {row['mean_s'] * 1e3:.2f} ms is {in_system:.1f} requests in "
+                f"the system, and {row['users']} users sent them: the times or the counts are wrong",
+            )
+
+
+def _limits(row: Mapping[str, Any]) -> Iterator[Finding]:
+    share = row["generator_cpu_share"]
+    if share > BUSY_GENERATOR:
+        yield Finding(
+            "generator-limited",
+            GENERATOR_LIMITED,
+            f"the generator used {share:.0%} of its CPU: the server may be faster than this",
+        )
+    busy = row["server_cpu_share"] / row["server_cpus"]
+    wait, slots = row["wait_s"], row["slots"]
+    if busy >= BUSY_SERVER:
+        yield Finding("server-limited", SERVER_LIMITED, f"the server's CPUs were {busy:.0%} busy")
+    elif wait and slots and row["throughput_per_s"] * wait >= BUSY_SERVER * slots:
+        yield Finding(
+            "server-limited",
+            SERVER_LIMITED,
+            f"all {slots} workers or threads were occupied: more of them would do more",
+        )
+
+
+def _blemishes(row: Mapping[str, Any]) -> Iterator[Finding]:
+    if row["errors"]:
+        total = row["errors"] + row["requests"]
+        yield Finding(
+            "errors",
+            VALID,
+            f"{row['errors']} of {total} requests failed and are not in the throughput{_kinds(row)}",
+        )
+    if row["gap_s"] >= STALL_S + row["wait_s"]:
+        yield Finding(
+            "stalled",
+            NO_STEADY_STATE,
+            f"no request was completed for {row['gap_s']:.1f} s while requests were in flight",
+        )
+    seen = row["workers_seen"]
+    if seen is not None and seen < row["workers"]:
+        yield Finding(
+            "workers",
+            VALID,
+            f"only {seen} of {row['workers']} workers answered while it was made ready",
+        )
+
+
+def _kinds(row: Mapping[str, Any]) -> str:
+    kinds = row.get("error_kinds") or {}
+    return ": " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) if kinds else ""

@@ -1,0 +1,74 @@
+"""What was asked for, as cells: servers x scenarios, with equal budgets, or the refusal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.model import Cell, ConfigurationError, Load, Scenario, Server
+from harness.registry import Registry, unmet_need
+
+DEFAULT_SERVERS = (
+    "gunicorn-sync",
+    "gunicorn-gthread",
+    "gunicorn-uvicorn",
+    "uvicorn",
+    "hypercorn",
+    "waitress",
+)
+DEFAULT_SCENARIOS = ("hello", "blocking-io")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What every server gets alike: worker processes, threads in each, users that load it."""
+
+    workers: int
+    threads: int
+    users: int
+
+
+def make_cells(
+    registry: Registry,
+    servers: Sequence[str],
+    scenarios: Sequence[str],
+    budget: Budget,
+    *,
+    app: str | None = None,
+    python: str | None = None,
+) -> tuple[list[Cell], list[str]]:
+    """The cells asked for, and notes on what was left out.
+
+    Scenarios that were named must be met by every server, else ConfigurationError names each
+    that cannot, before anything starts. Without names, each server gets those it can do.
+    Without servers, a default set for a first look.
+    """
+    chosen = registry.select_servers(servers or DEFAULT_SERVERS)
+    named = bool(scenarios) or not servers
+    works = registry.select_scenarios(scenarios or (("*",) if servers else DEFAULT_SCENARIOS))
+    cells: list[Cell] = []
+    refused: list[str] = []
+    for server, scenario in itertools.product(chosen, works):
+        implementation = registry.app_for(server, app)
+        if why := unmet_need(server, implementation, scenario):
+            refused.append(why)
+        else:
+            cells.append(cell_of(replace(server, python=python), scenario, budget, registry, app))
+    if refused and (named or not cells):
+        raise ConfigurationError("; ".join(refused))
+    return cells, [f"left out: {why}" for why in refused]
+
+
+def cell_of(
+    server: Server, scenario: Scenario, budget: Budget, registry: Registry, app: str | None = None
+) -> Cell:
+    """One cell, with the part of the budget that its server can take."""
+    return Cell(
+        server,
+        registry.app_for(server, app),
+        scenario,
+        Load(budget.users),
+        workers=budget.workers if server.takes_workers else 1,
+        threads=budget.threads if server.takes_threads else None,
+    )

@@ -1,0 +1,468 @@
+"""The command line: parse, call, print. Exit codes are part of the contract.
+
+0 done; 1 gatebench's own fault; 2 usage or configuration; 3 could not measure;
+130 interrupted, and what was measured is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness import __version__, environment
+from harness.analyze import cells_frame, comparisons_frame, trials_frame
+from harness.analyze.verdict import FAILED, INVALID
+from harness.cells import Budget, cell_of, make_cells
+from harness.doctor import examine
+from harness.launch import last_lines, launch, upstream
+from harness.machine import facts, place, require_linux, usable_cpus
+from harness.model import (
+    Cell,
+    ConfigurationError,
+    Environment,
+    GatebenchError,
+    MeasurementError,
+    Timing,
+)
+from harness.registry import Registry, load_registry
+from harness.report.document import document
+from harness.report.markdown import markdown
+from harness.report.progress import Watcher
+from harness.report.terminal import print_report
+from harness.run import Crew, Plan, conduct
+from harness.sample import pin
+from harness.store import (
+    RunWriter,
+    StorageError,
+    StoredRun,
+    newest_run,
+    plain,
+    read_run,
+    work_folder,
+    write_text,
+)
+
+DONE, OWN_FAULT, USAGE, NOT_MEASURED, INTERRUPTED = 0, 1, 2, 3, 130
+OVERHEAD_S = 4.0  # of a trial, beside warm-up and window, until the run has taught better
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|)")
+FACTORS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command `gatebench`; never returns, and never shows a traceback for a known fault."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        arguments = _parser().parse_args(argv)
+        code = int(arguments.do(arguments) or DONE)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        code = INTERRUPTED
+    except GatebenchError as error:
+        _complain(error)
+        code = error.exit_code
+    except BrokenPipeError:
+        code = DONE  # whoever read our output has seen enough
+        with contextlib.suppress(OSError):
+            sys.stdout.close()
+    sys.exit(code)
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    """TERM and HUP end a run as Ctrl-C does: what was measured is kept."""
+    raise KeyboardInterrupt
+
+
+def do_list(arguments: argparse.Namespace) -> int:
+    """`gatebench list`: the rows of a table, or of all three."""
+    registry = _registry(arguments)
+    tables = {
+        "servers": [
+            {
+                "name": row.name, "speaks": row.speaks, "concurrency": row.concurrency,
+                "websocket": row.websocket, "packages": row.packages, "command": row.command,
+                "notes": row.notes, "cannot": row.cannot,
+            }
+            for row in registry.servers.values()
+        ],
+        "apps": [
+            {"name": row.name, "speaks": row.speaks, "target": row.target, "packages": row.packages}
+            for row in registry.apps.values()
+        ],
+        "scenarios": [
+            {"name": row.name, "about": row.about, "needs": row.needs, "checks": row.checks}
+            for row in registry.scenarios.values()
+        ],
+    }  # fmt: skip
+    chosen = {arguments.what: tables[arguments.what]} if arguments.what else tables
+    if arguments.json:
+        _print_json({"schema": 1, **chosen})
+        return DONE
+    for title, rows in chosen.items():
+        table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+        shown = [name for name in rows[0] if name not in ("command", "cannot", "checks")]
+        for name in shown:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(_cell_text(row[name])) for name in shown))
+        out.print(table)
+    return DONE
+
+
+def do_run(arguments: argparse.Namespace) -> int:
+    """`gatebench run`: measure, store, report."""
+    require_linux()
+    if arguments.rate is not None or arguments.arrivals is not None:
+        raise ConfigurationError(
+            "open load (--rate, --arrivals) is not measured by this version; use --users N"
+        )
+    registry = _registry(arguments)
+    placement = place(usable_cpus())
+    cells, notes = make_cells(
+        registry, _words(arguments.server), _words(arguments.scenario or []),
+        _budget(arguments, len(placement.server)), app=arguments.app, python=arguments.python,
+    )  # fmt: skip
+    for note in notes:
+        _say(note)
+    plan = Plan(
+        tuple(cells),
+        arguments.blocks,
+        arguments.seed if arguments.seed is not None else secrets.randbelow(2**31),
+        Timing(arguments.warmup, arguments.duration),
+        placement,
+        facts(usable_cpus()),
+        ("gatebench", *sys.argv[1:]),
+        tuple(notes),
+    )
+    writer = RunWriter(arguments.results, plan.facts())
+    pin(placement.generator)
+    how, stopped = _measure(plan, arguments, writer)
+    writer.end(how)
+    run, frames = _frames(writer.path)
+    _publish(run, frames, arguments.json)
+    if stopped is not None:
+        _complain(stopped)
+        return stopped.exit_code
+    if how == "interrupted":
+        _say(f"interrupted: {len(run.trials)} of {len(plan.order())} trials are kept in {run.path}")
+        return INTERRUPTED
+    if any((trial.facts["failure"] or {}).get("own_fault") for trial in run.trials):
+        return OWN_FAULT
+    return NOT_MEASURED if frames[0]["verdict"].isin((FAILED, INVALID)).any() else DONE
+
+
+def _measure(
+    plan: Plan, arguments: argparse.Namespace, writer: RunWriter
+) -> tuple[str, GatebenchError | None]:
+    """Conduct the plan; how it ended, and the error that stopped it if one did."""
+    trials = len(plan.order())
+    estimate = trials * (plan.timing.warmup_s + plan.timing.duration_s + OVERHEAD_S)
+    _say(
+        f"{len(plan.cells)} cells x {plan.blocks} block(s), about {max(1, round(estimate / 60))} "
+        f"min and what installing takes; results in {writer.path}"
+    )
+    crew = Crew(environment=_Environments(arguments.refresh).of)
+    try:
+        with Watcher(err, estimate) as watch:
+            for _ in conduct(plan, crew, writer, watch):
+                pass
+    except KeyboardInterrupt:
+        return "interrupted", None
+    except StorageError as error:
+        return "disk-full", error
+    except GatebenchError as error:
+        return "stopped", error
+    return "complete", None
+
+
+class _Environments:
+    """Each cell's environment, made once per run, its failure remembered as well."""
+
+    def __init__(self, refresh: bool) -> None:
+        self._refresh = refresh
+        self._made: dict[tuple[str, ...], Environment | MeasurementError] = {}
+
+    def of(self, cell: Cell) -> Environment:
+        """The environment, or the same MeasurementError as at the first try."""
+        key = (*environment.requirements(cell.server, cell.app), cell.server.python or "")
+        if key not in self._made:
+            try:
+                self._made[key] = environment.prepare(
+                    cell.server, cell.app, refresh=self._refresh, python=cell.server.python
+                )
+            except MeasurementError as error:
+                self._made[key] = error
+        made = self._made[key]
+        if isinstance(made, MeasurementError):
+            raise made
+        return made
+
+
+def do_serve(arguments: argparse.Namespace) -> int:
+    """`gatebench serve`: start a server for a look, until Ctrl-C."""
+    require_linux()
+    registry = _registry(arguments)
+    servers = registry.select_servers([arguments.server])
+    if len(servers) != 1:
+        raise ConfigurationError(
+            f"serve starts one server; {arguments.server} names {len(servers)}"
+        )
+    placement = place(usable_cpus())
+    scenario = next(iter(registry.scenarios.values()))
+    cell = cell_of(
+        servers[0], scenario, _budget(arguments, len(placement.server)), registry, arguments.app
+    )
+    made = environment.prepare(cell.server, cell.app)
+    with (
+        work_folder() as work,
+        upstream(work / "upstream.log", placement.generator) as slow,
+        launch(
+            cell, made, log=work / "server.log", cpus=placement.server, port=arguments.port,
+            extra_env={"GATEBENCH_UPSTREAM": slow},
+        ) as server,
+    ):  # fmt: skip
+        server.wait_ready()
+        document = {
+            "schema": 1, "server": cell.server.label, "app": cell.app.name, "url": server.url,
+            "pid": server.tree.pid, "log": str(server.log), "command": server.argv,
+            "versions": made.receipt,
+        }  # fmt: skip
+        if arguments.json:
+            _print_json(document)
+        else:
+            out.print(
+                f"{cell.server.label} serves app {cell.app.name} at {server.url}", markup=False
+            )
+            out.print(
+                f"  {' '.join(server.argv)}\n  log: {server.log}", markup=False, soft_wrap=True
+            )
+            out.print("Ctrl-C ends it.")
+        try:
+            while server.tree.wait(0.5) is None:
+                continue
+        except KeyboardInterrupt:
+            server.stop()
+            _say("stopped")
+            return DONE
+        raise MeasurementError(
+            f"{cell.server.label} ended by itself with exit code {server.tree.poll()}",
+            log=last_lines(server.log),
+        )
+
+
+def do_report(arguments: argparse.Namespace) -> int:
+    """`gatebench report`: the tables again, and report.md beside each run."""
+    paths = [_run_path(name, arguments.results) for name in arguments.run]
+    documents = []
+    for path in paths or [newest_run(arguments.results)]:
+        run, frames = _frames(path)
+        documents.append(document(run, *frames[1:]))
+        if not arguments.json:
+            _publish(run, frames, as_json=False)
+    if arguments.json:
+        _print_json(documents[0] if len(documents) == 1 else {"schema": 1, "runs": documents})
+    return DONE
+
+
+def do_doctor(arguments: argparse.Namespace) -> int:
+    """`gatebench doctor`: what is missing here, and the command that installs it."""
+    checks = examine(arguments.results)
+    needed = any(check.state == "missing" for check in checks)
+    if arguments.json:
+        _print_json({"schema": 1, "ok": not needed, "checks": plain(checks)})
+    else:
+        signs = {"ok": ("✓", "green"), "missing": ("✗", "red"), "optional": ("-", "yellow")}
+        for check in checks:
+            sign, style = signs[check.state]
+            out.print(Text(f"{sign} {check.name}: {check.found}", style=style), soft_wrap=True)
+            if check.mend:
+                out.print(Text(f"    {check.mend}"), soft_wrap=True)
+    return NOT_MEASURED if needed else DONE
+
+
+Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
+
+
+def _frames(path: Path) -> tuple[StoredRun, Frames]:
+    run = read_run(path)
+    trials = trials_frame(run)
+    cells = cells_frame(trials)
+    return run, (trials, cells, comparisons_frame(cells))
+
+
+def _publish(run: StoredRun, frames: Frames, as_json: bool) -> None:
+    """Print the report, and write report.md; a disk that is full does not hide the first."""
+    if as_json:
+        _print_json(document(run, *frames[1:]))
+    else:
+        print_report(run, *frames[1:], out)
+    try:
+        write_text(run.path / "report.md", markdown(run, *frames[1:]))
+    except OSError as error:
+        _say(f"{run.path / 'report.md'} cannot be written: {error.strerror}")
+
+
+def _run_path(name: str, results: Path) -> Path:
+    return Path(name) if Path(name).exists() else results / name
+
+
+def _registry(arguments: argparse.Namespace) -> Registry:
+    return load_registry(arguments.servers or ())
+
+
+def _budget(arguments: argparse.Namespace, server_cpus: int) -> Budget:
+    """Equal budgets: by default one worker for each CPU that the server gets."""
+    return Budget(
+        arguments.workers or server_cpus, arguments.threads, getattr(arguments, "users", 1)
+    )
+
+
+def _words(items: Sequence[str]) -> list[str]:
+    """Lists by spaces, commas, or both."""
+    return [word for item in items for word in item.split(",") if word]
+
+
+def _cell_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def _say(line: str) -> None:
+    err.print(Text(line), soft_wrap=True)
+
+
+def _complain(error: GatebenchError) -> None:
+    err.print(Text(f"gatebench: {error}", style="red"), soft_wrap=True)
+    if isinstance(error, MeasurementError) and error.log:
+        err.print(Text("  " + error.log.replace("\n", "\n  ")), soft_wrap=True)
+
+
+def _duration(text: str) -> float:
+    match = DURATION.fullmatch(text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 5s, 500ms or 1m")
+    return float(match[1]) * FACTORS[match[2]]
+
+
+def _window(text: str) -> float:
+    seconds = _duration(text)
+    if seconds < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is too short to measure; give 1s or more")
+    return seconds
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """One clear line for a mistake, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit 2 with the mistake and where help is."""
+        self.exit(USAGE, f"gatebench: {message} (see `{self.prog} --help`)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="gatebench", description="Which Python web server, with which workers?")
+    parser.add_argument("--version", action="version", version=f"gatebench {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, do: Any, about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=about)
+        made.set_defaults(do=do)
+        made.add_argument(
+            "--json", action="store_true", help="one JSON document on standard output"
+        )
+        return made
+
+    def tables(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--servers", type=Path, action="append", metavar="FILE",
+                          help="a TOML file with rows of your own; may be given again")  # fmt: skip
+
+    def budget(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--app", help="the app to serve (default: the raw app of its interface)")
+        made.add_argument("--workers", type=_number, metavar="N",
+                          help="worker processes (default: one for each CPU the server gets)")  # fmt: skip
+        made.add_argument("--threads", type=_number, default=4, metavar="N",
+                          help="threads in each worker, where it has threads (default 4)")  # fmt: skip
+
+    def results(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
+                          help="where runs are kept (default: results)")  # fmt: skip
+
+    made = command("list", do_list, "what can be measured: servers, apps, scenarios")
+    made.add_argument("what", nargs="?", choices=("servers", "apps", "scenarios"))
+    tables(made)
+
+    made = command("run", do_run, "measure servers, store the run, and report it")
+    made.add_argument("server", nargs="*", metavar="SERVER",
+                      help="name, name@version or glob (default: a set for a first look)")  # fmt: skip
+    made.add_argument("--scenario", action="append", metavar="S,...",
+                      help="kinds of work (default: all that each server can do)")  # fmt: skip
+    made.add_argument("--users", type=_number, default=32, metavar="N",
+                      help="closed load: users, each waiting for its last answer (default 32)")  # fmt: skip
+    made.add_argument("--rate", type=float, metavar="R", help="open load: arrivals per second")
+    made.add_argument("--arrivals", choices=("constant", "poisson"), help="how they are spaced")
+    made.add_argument(
+        "--duration", type=_window, default=5.0, metavar="5s", help="measured (default 5s)"
+    )
+    made.add_argument(
+        "--warmup", type=_duration, default=2.0, metavar="2s", help="discarded (default 2s)"
+    )
+    made.add_argument("--blocks", type=_number, default=1, metavar="N",
+                      help="how often each cell is measured, in random order (default 1)")  # fmt: skip
+    made.add_argument(
+        "--seed", type=int, metavar="N", help="of the order (default: drawn, and stored)"
+    )
+    made.add_argument(
+        "--python", metavar="VERSION", help="the servers' Python (default: gatebench's own)"
+    )
+    made.add_argument("--refresh", action="store_true", help="install the newest versions again")
+    budget(made)
+    tables(made)
+    results(made)
+
+    made = command("serve", do_serve, "just start a server, for a look")
+    made.add_argument("server", metavar="SERVER")
+    made.add_argument(
+        "--port", type=_number, metavar="N", help="listen there (default: a free port)"
+    )
+    budget(made)
+    tables(made)
+
+    made = command("report", do_report, "print a run again, and write its report.md")
+    made.add_argument(
+        "run", nargs="*", metavar="RUN", help="a run's folder or name (default: the newest)"
+    )
+    results(made)
+
+    made = command(
+        "doctor", do_doctor, "what is missing on this machine, and the command that installs it"
+    )
+    results(made)
+    return parser

@@ -1,0 +1,106 @@
+"""The part of a trial that runs inside Locust: when to measure, and what to write down.
+
+Run as `python -m harness.load.plugin` with Locust's own arguments: it listens to Locust's
+events, then is Locust's command line. The work folder named by GATEBENCH_WORK holds `window.json` ({"warmup_s", "duration_s"}); progress and, at the end,
+the recorder's files are written there. A user's own locustfile is recorded the same way,
+through Locust's request event.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+import locust
+from locust import events
+from locust.main import main
+
+from harness.load.errors import kind_of
+from harness.load.recorder import recorder
+
+PROGRESS_S = 0.25
+
+
+@events.init.add_listener
+def attach(environment: Any, **_: Any) -> None:
+    """Listen to the requests, and run the window once all users have been spawned."""
+    work = Path(os.environ["GATEBENCH_WORK"])
+    window = json.loads((work / "window.json").read_text("utf-8"))
+    environment.events.request.add_listener(note_request)
+
+    def begin(user_count: int, **_: Any) -> None:
+        gevent.spawn(run_window, environment, work, window, user_count)
+
+    environment.events.spawning_complete.add_listener(begin)
+
+
+def note_request(
+    name: str, response_time: float, exception: BaseException | str | None, **_: Any
+) -> None:
+    """Record one request as Locust reports it (`response_time` in milliseconds)."""
+    done = time.monotonic_ns()
+    taken = int(response_time * 1e6)
+    if exception is None:
+        recorder.response(name, done, taken)
+    else:
+        recorder.error(name, done, taken, kind_of(exception), str(exception))
+
+
+def run_window(environment: Any, work: Path, window: dict[str, float], users: int) -> None:
+    """Warm up, measure, write, end Locust."""
+    start_ns = time.monotonic_ns() + int(window["warmup_s"] * 1e9)
+    end_ns = start_ns + int(window["duration_s"] * 1e9)
+    while (left_s := (end_ns - time.monotonic_ns()) / 1e9) > 0:
+        _write(
+            work / "progress.json",
+            {
+                "at_ns": time.monotonic_ns(),
+                "start_ns": start_ns,
+                "end_ns": end_ns,
+                "done": recorder.ok + recorder.failed,
+                "failed": recorder.failed,
+            },
+        )
+        gevent.sleep(min(PROGRESS_S, left_s))
+    own = recorder.sent > 0
+    recorder.save(
+        work,
+        start_ns,
+        end_ns,
+        {
+            "users": users,
+            "processes": 1,
+            "in_flight": recorder.sent - recorder.ok - recorder.failed if own else None,
+            "client": _client(environment),
+            "locust": locust.__version__,
+            "python": sys.version.split()[0],
+        },
+    )
+    environment.runner.quit()
+
+
+def _client(environment: Any) -> str:
+    """Who took the times, as the report names it."""
+    bases = {
+        base.__name__
+        for user in environment.user_classes
+        for base in user.__mro__
+        if base.__module__.startswith("locust.") and base.__name__ not in ("User",)
+    }
+    named = sorted(base for base in bases if base.endswith("User"))
+    return "Locust " + " and ".join(named) if named else "Locust with a client of the scenario"
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(document), "utf-8")
+    scratch.replace(path)
+
+
+if __name__ == "__main__":
+    main()

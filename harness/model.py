@@ -1,0 +1,193 @@
+"""The words of gatebench as frozen dataclasses. No input or output happens here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+Interface = Literal["wsgi", "asgi"]
+Concurrency = Literal["process", "thread", "greenlet", "event-loop"]
+Measure = Literal["response", "delay"]
+Outcome = Literal["measured", "failed"]
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class GatebenchError(Exception):
+    """Something the user can act on: one line that says what, where and what to do.
+
+    `exit_code` is what the command line exits with when the error reaches it.
+    """
+
+    exit_code = 1
+
+
+class ConfigurationError(GatebenchError):
+    """The request or a table is wrong; nothing was started. Exit code 2."""
+
+    exit_code = 2
+
+
+class MeasurementError(GatebenchError):
+    """A cell could not be measured; the run goes on without it. Exit code 3.
+
+    `log` holds the last lines of the log that explain it, or nothing.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One named server/worker configuration: a row of servers.toml.
+
+    `concurrency` says what serves one request at a time: a worker process, a thread, a
+    greenlet, or a task of an event loop. `cannot` maps a check of the app contract to the
+    reason why this server fails it. `origin` is the file and row, for messages.
+    """
+
+    name: str
+    speaks: Interface
+    packages: tuple[str, ...]
+    command: str
+    concurrency: Concurrency
+    origin: str
+    websocket: bool = False
+    stop: str = "TERM"
+    notes: tuple[str, ...] = ()
+    cannot: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    version: str | None = None
+    python: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name as the user asked for it, version and Python included."""
+        label = self.name if self.version is None else f"{self.name}@{self.version}"
+        return label if self.python is None else f"{label} (Python {self.python})"
+
+    @property
+    def takes_workers(self) -> bool:
+        """Whether the number of worker processes can be chosen."""
+        return "{workers}" in self.command
+
+    @property
+    def takes_threads(self) -> bool:
+        """Whether the number of threads per worker can be chosen."""
+        return "{threads}" in self.command
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One implementation of the app contract: a row of apps.toml.
+
+    `target` is what a server imports (`module:object`) with `folder` on its path;
+    `packages` are the framework's requirements, added to the server's.
+    """
+
+    name: str
+    speaks: Interface
+    folder: Path
+    target: str
+    origin: str
+    packages: tuple[str, ...] = ()
+    websocket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One kind of work: a Locust file and what must hold for it. A row of scenarios.toml.
+
+    `checks` are the parts of the app contract proved on the live server before load;
+    `needs` what a server must offer (`websocket`); `wait_s` the wait that the app is asked
+    for, in seconds: no honest answer is faster; `latency` the measure that its users feel.
+    """
+
+    name: str
+    file: Path
+    about: str
+    checks: tuple[str, ...]
+    origin: str
+    needs: tuple[str, ...] = ()
+    wait_s: float = 0.0
+    latency: Measure = "response"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much, and by which model. Closed: `users` that each wait for their last answer."""
+
+    users: int
+    model: Literal["closed"] = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Server x app x scenario x load, with the budget it is given.
+
+    `workers` and `threads` are what the server really gets: 1 worker where it has no
+    workers to choose, no threads (None) where a thread is not what serves a request.
+    """
+
+    server: Server
+    app: App
+    scenario: Scenario
+    load: Load
+    workers: int
+    threads: int | None
+
+    @property
+    def name(self) -> str:
+        """The cell in one line, for people."""
+        return f"{self.server.label} · {self.app.name} · {self.scenario.name}"
+
+    @property
+    def slots(self) -> int | None:
+        """Requests that can be in service at once: workers x threads; None if unbounded."""
+        if self.server.concurrency == "process":
+            return self.workers
+        if self.server.concurrency == "thread":
+            return self.workers * (self.threads or 1)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A server's own virtual environment and its receipt: every distribution's version."""
+
+    path: Path
+    python: str
+    receipt: Mapping[str, str]
+
+    @property
+    def bin(self) -> Path:
+        """The folder of the environment's programs."""
+        return self.path / "bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Which CPUs the server and the generator run on, and whether the sets are disjoint."""
+
+    server: tuple[int, ...]
+    generator: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether no CPU is shared."""
+        return not set(self.server) & set(self.generator)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The seconds of a trial: warm-up that is discarded, then what is measured."""
+
+    warmup_s: float = 2.0
+    duration_s: float = 5.0

@@ -1,0 +1,1 @@
+"""DataFrames into what people and programs read: terminal, Markdown, JSON."""

@@ -1,0 +1,91 @@
+"""A run as one JSON document: the contract that other programs read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from harness.store import SCHEMA, StoredRun, plain
+
+LATENCIES = ("p50", "p90", "p99", "max")
+
+
+def document(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str, Any]:
+    """The document; seconds, bytes and requests per second; null where there is no number."""
+    return {
+        "schema": SCHEMA,
+        "run": str(run.path),
+        "ended": run.ended,
+        "machine": run.facts["machine"],
+        "placement": run.facts["placement"],
+        "timing": run.facts["timing"],
+        "seed": run.facts["seed"],
+        "blocks": run.facts["blocks"],
+        "notes": run.facts["notes"],
+        "cells": [_cell(row) for row in cells.to_dict("records")],
+        "comparisons": [
+            {
+                name: _number(row[name])
+                for name in (
+                    "a",
+                    "b",
+                    "scenario",
+                    "metric",
+                    "ratio",
+                    "low",
+                    "high",
+                    "verdict",
+                    "bound",
+                )
+            }
+            for row in comparisons.to_dict("records")
+        ],
+    }
+
+
+def _cell(row: dict[Any, Any]) -> dict[str, Any]:
+    return {
+        "server": row["server"],
+        "app": row["app"],
+        "scenario": row["scenario"],
+        "workers": int(row["workers"]),
+        "threads": _whole(row["threads"]),
+        "slots": _whole(row["slots"]),
+        "load": {"model": "closed", "users": int(row["users"])},
+        "trials": int(row["trials"]),
+        "used": int(row["used"]),
+        "verdict": row["verdict"],
+        "reasons": list(row["reasons"]),
+        "throughput_per_s": _spread(row, "throughput_per_s"),
+        "latency_s": {name: _spread(row, f"{name}_s") for name in LATENCIES},
+        "latency_measure": row["latency_measure"],
+        "errors": int(row["errors"]),
+        "requests": int(row["requests"]),
+        "server_cpu_s_per_1k": _number(row["server_cpu_s_per_1k"]),
+        "server_pss_bytes": _number(row["server_pss_bytes"]),
+        "generator_cpu_share": _number(row["generator_cpu_share"]),
+        "startup_s": _number(row["startup_s"]),
+        "client": _number(row["client"]),
+        "python": _number(row["python"]),
+        "versions": row["versions"],
+        "command": list(row["argv"]),
+        "log": _number(row["log"]),
+    }
+
+
+def _spread(row: dict[Any, Any], name: str) -> dict[str, Any]:
+    return {
+        "median": _number(row[name]),
+        "low": _number(row[f"{name}_low"]),
+        "high": _number(row[f"{name}_high"]),
+    }
+
+
+def _number(value: Any) -> Any:
+    return None if value is None or value is pd.NA or value != value else plain(value)  # noqa: PLR0124
+
+
+def _whole(value: Any) -> int | None:
+    known = _number(value)
+    return None if known is None else int(known)

@@ -1,0 +1,68 @@
+"""The report as Markdown, written beside the run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pandas as pd
+
+from harness.report.table import COLUMNS, LEGEND, ranking, remarks, sentences
+from harness.report.terminal import run_lines
+from harness.store import StoredRun
+
+
+def markdown(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> str:
+    """The whole report; every text that came from outside is escaped."""
+    parts = [
+        f"# gatebench run {_safe(run.path.name)}",
+        f"Made by `{_code(shlex.join(run.facts['command']))}`.",
+    ]
+    if cells.empty:
+        return "\n\n".join([*parts, f"No trial was finished ({run.ended}).", ""])
+    for scenario in cells["scenario"].unique():
+        rows = ranking(cells, comparisons, scenario)
+        parts.append(f"## {_safe(scenario)} ({int(rows[0]['users'])} users, closed)")
+        head = [column.head for column in COLUMNS]
+        rule = ["---:" if column.right else "---" for column in COLUMNS]
+        lines = [_line(head), _line(rule)]
+        lines += [_line([_safe(column.show(row)) for column in COLUMNS]) for row in rows]
+        parts.append("\n".join(lines))
+        if found := remarks(rows):
+            parts.append("\n".join(f"- {_safe(line)}" for line in found))
+        parts += [
+            f"Last lines of {_safe(row['server'])}'s log:\n\n" + _indented(row["log"])
+            for row in rows
+            if row["log"]
+        ]
+    if said := sentences(comparisons):
+        parts.append("\n".join(f"- {_safe(line)}" for line in said))
+    parts += [LEGEND, "## Servers"]
+    for server, group in cells.groupby("server", sort=False):
+        row = group.iloc[0]
+        versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        notes = "".join(f"\n- {_safe(note)}" for note in row["notes"])
+        parts.append(
+            f"**{_safe(str(server))}**, Python {row['python']}: {_safe(versions)}\n"
+            f"- `{_code(shlex.join(row['argv']))}`{notes}"
+        )
+    parts += ["## Run", "\n".join(f"- {_safe(line)}" for line in run_lines(run, cells))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _safe(text: str) -> str:
+    """Text that Markdown and HTML take as text."""
+    visible = "".join(char if char.isprintable() else " " for char in text)
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", visible).replace("&", "&amp;")
+
+
+def _code(text: str) -> str:
+    return "".join(char if char.isprintable() and char != "`" else "'" for char in text)
+
+
+def _indented(log: str) -> str:
+    return "\n".join(f"    {line}" for line in log.splitlines())

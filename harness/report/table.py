@@ -1,0 +1,123 @@
+"""The columns of the report, the same for terminal and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.analyze.verdict import FAILED, INVALID
+from harness.report import units
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its head, what it shows of a cell, how readily it is left out (0: never)."""
+
+    head: str
+    show: Callable[[Row], str]
+    right: bool = True
+    spare: int = 0
+
+
+def concurrency(row: Row) -> str:
+    """Workers x threads, or workers x what is unbounded."""
+    workers, threads = int(row["workers"]), row["threads"]
+    if row["concurrency"] == "process":
+        return f"{workers}"
+    if row["concurrency"] == "thread":
+        return f"{workers}×{int(threads)}={int(row['slots'])}"
+    return f"{workers}×∞ ({'loop' if row['concurrency'] == 'event-loop' else 'greenlets'})"
+
+
+def errors(row: Row) -> str:
+    """How many requests failed; a dash where nothing was measured."""
+    return units.NOTHING if row["verdict"] == FAILED else units.count(row["errors"])
+
+
+COLUMNS = (
+    Column("server", lambda row: row["server"], right=False),
+    Column("at once", concurrency, right=False, spare=1),
+    Column("req/s", lambda row: interval(row, "throughput_per_s", units.rate)),
+    Column("vs best", lambda row: row.get("relative", units.NOTHING)),
+    Column("p50", lambda row: units.seconds(row["p50_s"])),
+    Column("p90", lambda row: units.seconds(row["p90_s"]), spare=3),
+    Column("p99", lambda row: units.seconds(row["p99_s"])),
+    Column("errors", errors),
+    Column("CPU s/1k", lambda row: units.cpu(row["server_cpu_s_per_1k"])),
+    Column("PSS", lambda row: units.size(row["server_pss_bytes"]), spare=2),
+    Column("gen. CPU", lambda row: units.share(row["generator_cpu_share"])),
+    Column("verdict", lambda row: row["verdict"], right=False),
+)
+
+LEGEND = (
+    "at once: requests in service at once (workers x threads; ∞ = bounded by memory only). "
+    "CPU s/1k: CPU-seconds of the server per 1,000 right answers. PSS: memory of the server's "
+    "processes, shared pages divided. gen. CPU: how busy the load generator was; above 80 % "
+    "the server may be faster than shown. Errors are not in req/s."
+)
+
+
+def interval(row: Row, name: str, show: Callable[[float | None], str]) -> str:
+    """A median, and its least and greatest trial where there were several."""
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    middle = show(row[name])
+    return middle if units.missing(low) else f"{middle} [{show(low)}..{show(high)}]"
+
+
+def ranking(cells: pd.DataFrame, comparisons: pd.DataFrame, scenario: str) -> list[dict[str, Any]]:
+    """The cells of a scenario, best first by verdict and throughput, each with `relative`."""
+    rows = []
+    group = cells[cells["scenario"] == scenario]
+    best = None
+    for index, cell in group.iterrows():
+        row = {str(key): value for key, value in cell.items()}
+        found = comparisons[comparisons["index"] == index]
+        if len(found):
+            comparison = found.iloc[0]
+            best = (comparison["a"], comparison["scenario"])
+            row["relative"] = _relative(comparison["ratio"], comparison["bound"])
+        rows.append(row)
+    for row in rows:
+        if best == (row["server"], row["scenario"]):
+            row["relative"] = "best"
+    shown_last = (FAILED, INVALID)
+    return sorted(
+        rows,
+        key=lambda row: (
+            row["verdict"] in shown_last,
+            0.0 if units.missing(row["throughput_per_s"]) else -row["throughput_per_s"],
+        ),
+    )
+
+
+def sentences(comparisons: pd.DataFrame) -> list[str]:
+    """Each comparison in words: how many times as fast the best was."""
+    lines = []
+    for _, row in comparisons.iterrows():
+        times = f"{1 / row['ratio']:.2f}" if row["ratio"] else "∞"
+        text = {
+            "": f"{row['a']} answered {times} times as many requests as {row['b']}",
+            "at most": f"{row['a']} answered at least {times} times as many requests as "
+            f"{row['b']} ({row['a']} was generator-limited)",
+            "at least": f"{row['a']} answered at most {times} times as many requests as "
+            f"{row['b']} ({row['b']} was generator-limited)",
+            "unknown": f"{row['a']} and {row['b']} were both generator-limited: "
+            f"their ratio ({times} measured) is the generator's, not theirs",
+        }[row["bound"]]
+        lines.append(f"{row['scenario']}: {text}")
+    return lines
+
+
+def remarks(rows: list[dict[str, Any]]) -> list[str]:
+    """What stands beside the numbers: every reason of a verdict."""
+    return [f"{row['server']}: {reason}" for row in rows for reason in row["reasons"]]
+
+
+def _relative(ratio: float, bound: str) -> str:
+    sign = {"": "", "at most": "≤ ", "at least": "≥ ", "unknown": "? "}[bound]
+    return f"{sign}{units.share(ratio)}"

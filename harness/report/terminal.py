@@ -1,0 +1,136 @@
+"""The report in a terminal."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from harness.analyze.verdict import FAILED, INVALID, SERVER_LIMITED, VALID
+from harness.report import units
+from harness.report.table import COLUMNS, LEGEND, Column, ranking, remarks, sentences
+from harness.store import StoredRun
+
+STYLES = {VALID: "green", SERVER_LIMITED: "green", FAILED: "red", INVALID: "red"}
+WIDE = 118
+
+
+def print_report(
+    run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame, console: Console
+) -> None:
+    """Tables by scenario, what stands beside them, then servers and machine."""
+    if cells.empty:
+        console.print(f"{run.path}: no trial was finished ({run.ended}).", markup=False)
+        return
+    for scenario in cells["scenario"].unique():
+        _scenario(run, cells, comparisons, scenario, console)
+    for line in sentences(comparisons):
+        console.print(line, markup=False, highlight=False)
+    console.print()
+    console.print(Text(LEGEND, style="dim"))
+    _servers(cells, console)
+    _run(run, cells, console)
+
+
+def _scenario(
+    run: StoredRun,
+    cells: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    scenario: str,
+    console: Console,
+) -> None:
+    rows = ranking(cells, comparisons, scenario)
+    timing = run.facts["timing"]
+    first = rows[0]
+    felt = ", latency = delivery delay" if first["latency_measure"] == "delay" else ""
+    table = Table(
+        title=f"{escape(scenario)} · {int(first['users'])} users, closed · "
+        f"{timing['duration_s']:g} s after {timing['warmup_s']:g} s of warm-up{felt}",
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+    )
+    columns = _fitting(console.width)
+    for column in columns:
+        table.add_column(
+            column.head,
+            justify="right" if column.right else "left",
+            no_wrap=column.head != "server",
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(_cell(column, row) for column in columns))
+    console.print(table)
+    for line in remarks(rows):
+        console.print(Text(f"  ! {line}", style="yellow"))
+    for row in rows:
+        if row["log"]:
+            console.print(Text(f"  last lines of {row['server']}'s log:", style="dim"))
+            console.print(Text("    " + row["log"].replace("\n", "\n    "), style="dim"))
+    console.print()
+
+
+def _cell(column: Column, row: dict[str, Any]) -> Text:
+    text = column.show(row)
+    return Text(text, style=STYLES.get(text, "yellow") if column.head == "verdict" else "")
+
+
+def _fitting(width: int) -> list[Column]:
+    """The columns that a terminal of this width holds, without the most spare ones."""
+    spare = 0 if width >= WIDE else 1 if width >= 104 else 2 if width >= 94 else 3
+    return [column for column in COLUMNS if not (column.spare and column.spare > 3 - spare)]
+
+
+def _servers(cells: pd.DataFrame, console: Console) -> None:
+    console.print("\nServers", style="bold")
+    for line in server_lines(cells):
+        console.print(Text(line), soft_wrap=True)
+
+
+def server_lines(cells: pd.DataFrame) -> list[str]:
+    """Each server's versions, exact command line and notes."""
+    lines = []
+    for server, group in cells.groupby("server", sort=False):
+        row = group.iloc[0]
+        versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        lines.append(
+            f"  {server} · Python {row['python'] or units.NOTHING} · {versions or 'not installed'}"
+        )
+        if row["argv"]:
+            lines.append(f"      {shlex.join(row['argv'])}")
+        lines += [f"      note: {note}" for note in row["notes"]]
+    return lines
+
+
+def run_lines(run: StoredRun, cells: pd.DataFrame) -> list[str]:
+    """Machine, placement, who took the times, and where the run is."""
+    machine, placement = run.facts["machine"], run.facts["placement"]
+    clients = ", ".join(sorted({client for client in cells["client"] if client}))
+    lines = [
+        f"machine: {machine['cpu']}, {len(machine['cpus_usable'])} CPUs, "
+        f"{units.size(machine['memory_bytes'])}, {machine['system']}, Linux {machine['kernel']}"
+        + (", virtual" if machine["hypervisor"] else ""),
+        f"placement: server on CPU {_list(placement['server'])}, "
+        f"generator on CPU {_list(placement['generator'])}",
+        f"times taken by: {clients or units.NOTHING}",
+        f"seed {run.facts['seed']}, {run.facts['blocks']} block(s); the run is {run.ended}",
+        *(f"note: {note}" for note in run.facts["notes"]),
+    ]
+    if run.facts["blocks"] == 1:
+        lines.append("one block: numbers without intervals; --blocks 8 tells small differences")
+    return [*lines, f"run: {run.path}"]
+
+
+def _run(run: StoredRun, cells: pd.DataFrame, console: Console) -> None:
+    console.print()
+    for line in run_lines(run, cells):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _list(cpus: list[int]) -> str:
+    return ", ".join(str(cpu) for cpu in cpus)

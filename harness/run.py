@@ -1,0 +1,277 @@
+"""The conductor: the only file that knows the order of a trial's life.
+
+environment, launch, ready, verify, warm up, measure, stop, store.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from harness import __version__
+from harness.drive import Drive, Driven, Progress, drive
+from harness.launch import RunningServer, launch
+from harness.model import (
+    Cell,
+    Environment,
+    GatebenchError,
+    MeasurementError,
+    Placement,
+    Timing,
+)
+from harness.sample import Sampler, Subject
+from harness.store import RunWriter, StoredTrial, work_folder
+from harness.verify import verify
+
+LIFE = ("environment", "launch", "ready", "verify", "warm up", "measure", "stop", "store")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do: every cell once per block, in an order drawn from the seed."""
+
+    cells: tuple[Cell, ...]
+    blocks: int
+    seed: int
+    timing: Timing
+    placement: Placement
+    machine: Mapping[str, Any]
+    command: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def order(self) -> list[tuple[int, Cell]]:
+        """(block, cell) in the order they are measured: odd blocks permuted, even reversed."""
+        draw = random.Random(self.seed)
+        order: list[tuple[int, Cell]] = []
+        cells = list(self.cells)
+        for block in range(1, self.blocks + 1):
+            if block % 2:
+                draw.shuffle(cells)
+            else:
+                cells.reverse()
+            order += [(block, cell) for cell in cells]
+        return order
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json holds."""
+        return {
+            "gatebench": __version__,
+            "command": self.command,
+            "machine": self.machine,
+            "placement": {
+                "server": self.placement.server,
+                "generator": self.placement.generator,
+                "disjoint": self.placement.disjoint,
+            },
+            "timing": self.timing,
+            "blocks": self.blocks,
+            "seed": self.seed,
+            "cells": [describe(cell) for cell in self.cells],
+            "order": [[block, self.cells.index(cell)] for block, cell in self.order()],
+            "notes": [*self.placement.notes, *self.notes],
+        }
+
+
+class Watch(Protocol):
+    """Who is told how a run goes, while it goes."""
+
+    def begin(self, number: int, of: int, cell: Cell) -> None:
+        """A trial begins."""
+
+    def phase(self, name: str) -> None:
+        """It enters a part of its life."""
+
+    def live(self, progress: Progress, usage: Mapping[str, float]) -> None:
+        """How it goes, a few times a second while Locust runs."""
+
+    def done(self, trial: StoredTrial, left_s: float) -> None:
+        """It is stored; so many seconds are left of the run."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Those who do the work: a seam, so that the order can be tested without waiting."""
+
+    environment: Callable[[Cell], Environment]
+    launch: Callable[..., AbstractContextManager[RunningServer]] = launch
+    verify: Callable[..., None] = verify
+    drive: Callable[..., AbstractContextManager[Drive]] = drive
+    sampler: Callable[[list[Subject]], Sampler] = Sampler
+
+
+@dataclass
+class Record:
+    """A trial's facts and series, as they come to be known."""
+
+    facts: dict[str, Any]
+    series: dict[str, pa.Table] = field(default_factory=dict)
+
+
+def conduct(plan: Plan, crew: Crew, writer: RunWriter, watch: Watch) -> Iterable[StoredTrial]:
+    """Measure every cell of the plan, yielding each trial once it is stored."""
+    order = plan.order()
+    began = time.monotonic()
+    for number, (block, cell) in enumerate(order, start=1):
+        writer.check_space()
+        watch.begin(number, len(order), cell)
+        trial = live(number, block, cell, plan, crew, writer, watch)
+        spent = time.monotonic() - began
+        watch.done(trial, spent / number * (len(order) - number))
+        yield trial
+
+
+def live(
+    number: int, block: int, cell: Cell, plan: Plan, crew: Crew, writer: RunWriter, watch: Watch
+) -> StoredTrial:
+    """One trial, from its environment to its place on disk. A failure is stored with its reason."""
+    with work_folder() as work:
+        record = Record(
+            {
+                "number": number,
+                "block": block,
+                "cell": describe(cell),
+                "placement": plan.placement,
+                "timing": plan.timing,
+                "began": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "outcome": "failed",
+                "failure": None,
+            }
+        )
+        steps = _Steps(watch)
+        try:
+            _measure(cell, plan, crew, work, record, steps)
+            record.facts["outcome"] = "measured"
+        except MeasurementError as error:
+            record.facts["failure"] = {
+                "during": steps.now,
+                "reason": str(error),
+                "log": error.log,
+            }
+        except GatebenchError:
+            raise  # nothing about this cell: the user's request, or the disk
+        except Exception as error:  # noqa: BLE001 - stored as a failed row, never as a number
+            record.facts["failure"] = {
+                "during": steps.now,
+                "reason": f"gatebench's own fault: {type(error).__name__}: {error}",
+                "log": traceback.format_exc(limit=-6),
+                "own_fault": True,
+            }
+        steps("store")
+        record.facts["life_s"] = steps.seconds
+        return writer.store(
+            number,
+            record.facts,
+            record.series,
+            {"server.log": work / "server.log", "locust.log": work / "locust" / "log"},
+        )
+
+
+def _measure(cell: Cell, plan: Plan, crew: Crew, work: Path, record: Record, steps: _Steps) -> None:
+    facts = record.facts
+    steps("environment")
+    environment = crew.environment(cell)
+    facts |= {"versions": environment.receipt, "python": environment.python}
+
+    steps("launch")
+    cpus = plan.placement.server
+    with crew.launch(cell, environment, log=work / "server.log", cpus=cpus) as server:
+        facts |= {"argv": server.argv, "port": server.port, "pid": server.tree.pid}
+
+        steps("ready")
+        server.wait_ready()
+        facts |= {"startup_s": server.startup_s, "workers_seen": len(server.workers_seen)}
+
+        steps("verify")
+        crew.verify(server.host, server.port, cell.scenario.checks)
+
+        steps("warm up")
+        subject = Subject("server", server.tree.pids, frozenset(server.workers_seen))
+        sampler = crew.sampler([subject])
+        sampler.start()
+        try:
+            driven = _drive(cell, plan, crew, work, server, sampler, steps)
+        finally:
+            sampler.stop()
+        facts |= {"load": driven.summary, "sampler": sampler.cost()}
+        record.series |= {
+            "latency": driven.latency,
+            "ticks": driven.ticks,
+            "processes": sampler.table(),
+        }
+        if (code := server.tree.poll()) is not None:
+            raise server.failed(f"ended with exit code {code} under load")
+
+        steps("stop")
+        facts["ending"] = server.stop()
+
+
+def _drive(
+    cell: Cell,
+    plan: Plan,
+    crew: Crew,
+    work: Path,
+    server: RunningServer,
+    sampler: Sampler,
+    steps: _Steps,
+) -> Driven:
+    with crew.drive(
+        cell.scenario,
+        cell.load,
+        plan.timing,
+        url=server.url,
+        work=work / "locust",
+        cpus=plan.placement.generator,
+    ) as driving:
+        sampler.add(Subject("generator", driving.tree.pids))
+        for progress in driving.watch():
+            if steps.now == "warm up" and progress.at_ns >= progress.start_ns:
+                steps("measure")
+            steps.watch.live(progress, sampler.live)
+        return driving.result()
+
+
+class _Steps:
+    """Where a trial's life is, told to the watch and timed."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.now = ""
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def __call__(self, name: str) -> None:
+        instant = time.monotonic()
+        if self.now:
+            self.seconds[self.now] = round(instant - self._since, 3)
+        self.now, self._since = name, instant
+        self.watch.phase(name)
+
+
+def describe(cell: Cell) -> dict[str, Any]:
+    """A cell as stored: names, budget, load, and what its server's row says of it."""
+    server = cell.server
+    return {
+        "server": server.label,
+        "row": server.name,
+        "version": server.version,
+        "speaks": server.speaks,
+        "concurrency": server.concurrency,
+        "notes": server.notes,
+        "app": cell.app.name,
+        "scenario": cell.scenario.name,
+        "wait_s": cell.scenario.wait_s,
+        "latency": cell.scenario.latency,
+        "workers": cell.workers,
+        "threads": cell.threads,
+        "slots": cell.slots,
+        "load": cell.load,
+    }
