@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import re
 import secrets
 import signal
@@ -60,7 +61,9 @@ OVERHEAD_S = 4.0  # of a trial, beside warm-up and window, until the run has tau
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|)")
 FACTORS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
 
-out = Console(highlight=False)
+# a report that goes to a file or a pipe is not cut to 80 columns
+WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140
+out = Console(highlight=False, width=WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
@@ -92,7 +95,7 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 def do_list(arguments: argparse.Namespace) -> int:
     """`gatebench list`: the rows of a table, or of all three."""
     registry = _registry(arguments)
-    tables = {
+    tables: dict[str, list[dict[str, Any]]] = {
         "servers": [
             {
                 "name": row.name, "speaks": row.speaks, "concurrency": row.concurrency,
@@ -395,9 +398,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, do: Any, about: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=about, description=about)
         made.set_defaults(do=do)
-        made.add_argument(
-            "--json", action="store_true", help="one JSON document on standard output"
-        )
+        made.add_argument("--json", action="store_true", help="print one JSON document")
         return made
 
     def tables(made: argparse.ArgumentParser) -> None:
@@ -420,29 +421,34 @@ def _parser() -> argparse.ArgumentParser:
     tables(made)
 
     made = command("run", do_run, "measure servers, store the run, and report it")
-    made.add_argument("server", nargs="*", metavar="SERVER",
-                      help="name, name@version or glob (default: a set for a first look)")  # fmt: skip
-    made.add_argument("--scenario", action="append", metavar="S,...",
-                      help="kinds of work (default: all that each server can do)")  # fmt: skip
-    made.add_argument("--users", type=_number, default=32, metavar="N",
-                      help="closed load: users, each waiting for its last answer (default 32)")  # fmt: skip
-    made.add_argument("--rate", type=float, metavar="R", help="open load: arrivals per second")
-    made.add_argument("--arrivals", choices=("constant", "poisson"), help="how they are spaced")
-    made.add_argument(
-        "--duration", type=_window, default=5.0, metavar="5s", help="measured (default 5s)"
+    option = made.add_argument
+    option(
+        "server", nargs="*", metavar="SERVER", help="name, name@version or glob (default: a few)"
     )
-    made.add_argument(
-        "--warmup", type=_duration, default=2.0, metavar="2s", help="discarded (default 2s)"
+    option(
+        "--scenario", action="append", metavar="S,...", help="kinds of work (default: all it can)"
     )
-    made.add_argument("--blocks", type=_number, default=1, metavar="N",
-                      help="how often each cell is measured, in random order (default 1)")  # fmt: skip
-    made.add_argument(
-        "--seed", type=int, metavar="N", help="of the order (default: drawn, and stored)"
+    option(
+        "--users",
+        type=_number,
+        default=32,
+        metavar="N",
+        help="closed load: users, each waiting for its last answer (default 32)",
     )
-    made.add_argument(
-        "--python", metavar="VERSION", help="the servers' Python (default: gatebench's own)"
+    option("--rate", type=float, metavar="R", help="open load: arrivals per second")
+    option("--arrivals", choices=("constant", "poisson"), help="how they are spaced")
+    option("--duration", type=_window, default=5.0, metavar="5s", help="measured (default 5s)")
+    option("--warmup", type=_duration, default=2.0, metavar="2s", help="discarded (default 2s)")
+    option(
+        "--blocks",
+        type=_number,
+        default=1,
+        metavar="N",
+        help="how often each cell is measured, in random order (default 1)",
     )
-    made.add_argument("--refresh", action="store_true", help="install the newest versions again")
+    option("--seed", type=int, metavar="N", help="of the order (default: drawn, and stored)")
+    option("--python", metavar="VERSION", help="the servers' Python (default: gatebench's own)")
+    option("--refresh", action="store_true", help="install the newest versions again")
     budget(made)
     tables(made)
     results(made)
@@ -456,13 +462,13 @@ def _parser() -> argparse.ArgumentParser:
     tables(made)
 
     made = command("report", do_report, "print a run again, and write its report.md")
-    made.add_argument(
-        "run", nargs="*", metavar="RUN", help="a run's folder or name (default: the newest)"
-    )
+    made.add_argument("run", nargs="*", metavar="RUN", help="folder or name (default: the newest)")
     results(made)
 
-    made = command(
-        "doctor", do_doctor, "what is missing on this machine, and the command that installs it"
-    )
+    made = command("doctor", do_doctor, "what is missing here, and the command that installs it")
     results(made)
     return parser
+
+
+if __name__ == "__main__":
+    main()

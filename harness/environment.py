@@ -13,12 +13,10 @@ import os
 import platform
 import re
 import shutil
-import signal
-import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +30,7 @@ from platformdirs import user_cache_path
 from uv import find_uv_bin
 
 from harness.model import App, ConfigurationError, Environment, MeasurementError, Server
+from harness.process import StartError, Tree
 
 RECIPE = 1  # raise it when environments are built differently: those made before are then unused
 LIMIT_S = 900.0  # the longest that one command, or another process's build, may take
@@ -56,19 +55,10 @@ NO_HELP = r"hint: .*(?:the build environment|--prerelease=allow)"
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A program that ended: `output` is its standard output, `errors` its standard error.
-
-    A runner that cannot keep them apart puts both in `output`, in the order they came.
-    """
+    """A program that ended, and everything that it wrote, in the order it came."""
 
     returncode: int
-    output: str
-    errors: str = ""
-
-    @property
-    def log(self) -> str:
-        """Everything that it wrote."""
-        return f"{self.output}\n{self.errors}".strip()
+    log: str
 
 
 # Runs an argument list with exactly this environment and waits for its end.
@@ -76,23 +66,19 @@ class Completed:
 Runner = Callable[[Sequence[str], Mapping[str, str]], Completed]
 
 
-def run_captured(argv: Sequence[str], environment: Mapping[str, str]) -> Completed:
-    """Run `argv` in a process group of its own; the Runner for life outside the harness."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        argv, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe,
-        encoding="utf-8", errors="replace", start_new_session=True,
-    ) as process:  # fmt: skip
+def run_guarded(argv: Sequence[str], environment: Mapping[str, str]) -> Completed:
+    """Run `argv` under a guardian, so that neither uv nor a compiler outlives gatebench."""
+    with tempfile.TemporaryDirectory(prefix="gatebench-") as folder:
+        log = Path(folder) / "log"
         try:
-            output, errors = process.communicate(timeout=LIMIT_S)
-        except BaseException as error:
-            # The whole group: a compiler left behind would hold the pipes, and us, for ever.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise TimeoutError(process.communicate()[1]) from error
-            raise
-    return Completed(process.returncode, output, errors)
+            with Tree(argv, cwd=Path(folder), env=environment, log=log) as tree:
+                code = tree.wait(LIMIT_S)
+        except StartError as error:
+            raise OSError(str(error)) from None
+        text = log.read_text("utf-8", errors="replace")
+    if code is None:
+        raise TimeoutError(text)
+    return Completed(code, text)
 
 
 def requirements(server: Server, app: App) -> tuple[str, ...]:
@@ -139,7 +125,7 @@ def prepare(
     *,
     refresh: bool = False,
     python: str | None = None,
-    run: Runner = run_captured,
+    run: Runner = run_guarded,
 ) -> Environment:
     """The environment that `server` and `app` run in: from the cache, repaired, or built.
 
@@ -270,11 +256,12 @@ class _Maker:
             what = f"no usable Python {python} was found, neither uv's own nor the system's"
             how = f"`uv python install {python}` or your system's packages, or give another's path"
             raise self.error(f"{what}: install it with {how}", found.log)
-        program = found.output.strip().splitlines()[-1]
+        # warnings come on the same log, before or after
+        program = [line for line in found.log.splitlines() if line.startswith(os.sep)][-1]
         answer = self.execute(program, "-I", "-c", IDENTIFY)
         if answer.returncode:
             raise self.error(f"{program} does not run: give another Python", answer.log)
-        return _Interpreter(*json.loads(answer.output))
+        return _Interpreter(*json.loads(answer.log.strip().splitlines()[-1]))
 
     def build(self, path: Path, interpreter: _Interpreter, refresh: bool) -> Environment:
         """Make the environment at `path`; what was whole there before survives a failure."""

@@ -21,6 +21,7 @@ import os
 import select
 import signal
 import time
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -29,15 +30,15 @@ PATIENCE_S = 10.0  # a killed process that will not go sits in the kernel; then 
 prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def say(message):
+def say(message: dict[str, Any]) -> None:
     """Write one line to gatebench; if it is gone nobody listens, and that is fine."""
     with contextlib.suppress(OSError):
         os.write(1, (json.dumps(message) + "\n").encode())
 
 
-def descendants(root):
+def descendants(root: int) -> list[int]:
     """Every process below `root`, nearest first, from the parents that /proc names."""
-    children = {}
+    children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
@@ -47,7 +48,8 @@ def descendants(root):
             except (OSError, IndexError):
                 continue
             children.setdefault(parent, []).append(int(entry))
-    found, todo = [], [root]
+    found: list[int] = []
+    todo = [root]
     while todo:
         below = children.get(todo.pop(), [])
         found += below
@@ -55,7 +57,7 @@ def descendants(root):
     return found
 
 
-def start(order):
+def start(order: dict[str, Any]) -> int:
     """Fork and execute the program in its own session, pinned, with its log; return its pid."""
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     reading, writing = os.pipe()  # carries the reason if the program cannot be executed
@@ -91,7 +93,7 @@ def start(order):
     return pid
 
 
-def reap(program):
+def reap(program: int) -> tuple[int | None, bool]:
     """Collect the dead; return (the program's exit code or None, whether any child is left)."""
     code = None
     while True:
@@ -105,7 +107,7 @@ def reap(program):
             code = os.waitstatus_to_exitcode(status)
 
 
-def end(program):
+def end(program: int) -> tuple[int | None, bool]:
     """Kill the tree; return (the program's exit code if it came now, whether all are gone)."""
     deadline = time.monotonic() + PATIENCE_S
     code = None
@@ -121,7 +123,7 @@ def end(program):
     return code, False
 
 
-def listen(wake, pending):
+def listen(wake: int, pending: bytes) -> tuple[list[dict[str, Any]], bytes]:
     """Wait for orders or for a child's end; return (orders, what is left of a line)."""
     ready, _, _ = select.select([0, wake], [], [])
     if wake in ready:
@@ -135,7 +137,7 @@ def listen(wake, pending):
     return [json.loads(line) for line in lines], pending
 
 
-def guard(program, wake, pending):
+def guard(program: int, wake: int, pending: bytes) -> None:
     """Do as gatebench says until the tree is gone."""
     exited = False
     while True:
@@ -158,7 +160,7 @@ def guard(program, wake, pending):
                 os.kill(program, order["signal"])
 
 
-def main():
+def main() -> None:
     """Serve one tree until it is gone."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):

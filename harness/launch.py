@@ -198,7 +198,8 @@ def free_port() -> int:
 def listener(port: int) -> str | None:
     """Who listens on a port of this machine, as `name (pid N)`; None if nobody does."""
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+        here = connection.laddr and connection.laddr.port == port
+        if here and connection.status == psutil.CONN_LISTEN:
             try:
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
             except (psutil.Error, TypeError):

@@ -243,7 +243,7 @@ def _check_server(server: Server) -> None:
     _check_requirements(server.packages, server.origin)
     if f"SIG{server.stop}" not in signal.Signals.__members__:
         raise ConfigurationError(
-            f'{server.origin}: stop = {server.stop!r} is not a signal; write it like "TERM" or "INT"'
+            f'{server.origin}: stop = {server.stop!r} is not a signal; write it like "TERM"'
         )
     _check_names(server.cannot, server.origin, "cannot")
 

@@ -35,6 +35,14 @@ def cells_frame(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A frame's rows as dictionaries, every missing value as None."""
+    return [
+        {str(name): _known(value) for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
 def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
     ranked = group[group["verdict"].isin(RANKED)]
     measured = group[group["verdict"] != FAILED]
@@ -72,4 +80,4 @@ def _reasons(group: pd.DataFrame) -> list[str]:
 
 def _known(value: Any) -> Any:
     """A missing value as None, whatever pandas made of it."""
-    return None if not isinstance(value, dict | list) and pd.isna(value) else value
+    return None if pd.api.types.is_scalar(value) and pd.isna(value) else value

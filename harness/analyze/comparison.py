@@ -33,10 +33,9 @@ def comparisons_frame(cells: pd.DataFrame) -> pd.DataFrame:
                     "high": None,
                     "verdict": "inconclusive",
                     "bound": _bound(best["verdict"], other["verdict"]),
-                    "index": other.name,
                 }
             )
-    columns = ["a", "b", "scenario", "metric", "ratio", "low", "high", "verdict", "bound", "index"]
+    columns = ["a", "b", "scenario", "metric", "ratio", "low", "high", "verdict", "bound"]
     return pd.DataFrame(rows, columns=columns)
 
 

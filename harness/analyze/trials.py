@@ -20,8 +20,8 @@ COLUMNS = (
     "server", "app", "scenario", "workers", "threads", "slots", "users", "speaks", "concurrency",
     "wait_s", "notes", "python", "versions", "argv",
     "outcome", "failure", "during", "log", "startup_s", "workers_seen", "window_s",
-    "requests", "throughput_per_s", "errors", "error_kinds", "in_flight",
-    "latency_measure", "mean_s", "min_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
+    "requests", "throughput_per_s", "errors", "error_kinds", "in_flight", "starved",
+    "latency_measure", "mean_s", "min_s", "longest_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
     "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus",
     "server_pss_bytes", "server_rss_bytes", "processes",
     "generator_cpu_share", "sampler_cpu_share", "client",
@@ -95,6 +95,7 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
         "errors": load["failed"],
         "error_kinds": {f"{e['kind']} {e['name']}": e["count"] for e in load["errors"]},
         "in_flight": load["in_flight"],
+        "starved": load["starved"],
         "client": load["client"],
         "sampler_cpu_share": trial.facts["sampler"]["cpu_share"],
     }
@@ -116,9 +117,10 @@ def _latencies(trial: StoredTrial, measure: str) -> dict[str, Any]:
     frame = frame[frame["second"] >= 0]
     response = frame[frame["measure"] == "response"]
     felt = frame[frame["measure"] == measure]
-    lowest, _ = histogram.bounds(response["bucket"].to_numpy())
+    lowest, highest = histogram.bounds(response["bucket"].to_numpy())
     return {
         "min_s": float(lowest.min()) / 1e9 if len(lowest) else None,
+        "longest_s": float(highest.max()) / 1e9 if len(highest) else None,
         **{
             f"{name}_s": histogram.percentile_s(
                 felt["bucket"].to_numpy(), felt["count"].to_numpy(), q

@@ -77,12 +77,13 @@ def _impossible(row: Mapping[str, Any]) -> Iterator[Finding]:
         )
     if not row["errors"]:
         in_system = rate * row["mean_s"]
-        if abs(in_system / row["users"] - 1) > LITTLE + edge:
+        # requests that cross an end of the window shift the sum by no more than the longest
+        if abs(in_system / row["users"] - 1) > LITTLE + row["longest_s"] / window:
             yield Finding(
                 "Little's law",
                 INVALID,
                 f"{rate:.1f}/s x {row['mean_s'] * 1e3:.2f} ms is {in_system:.1f} requests in "
-                f"the system, and {row['users']} users sent them: the times or the counts are wrong",
+                f"the system, and {row['users']} users sent them: times or counts are wrong",
             )
 
 
@@ -112,13 +113,21 @@ def _blemishes(row: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "errors",
             VALID,
-            f"{row['errors']} of {total} requests failed and are not in the throughput{_kinds(row)}",
+            f"{row['errors']} of {total} requests failed and are not counted as "
+            f"throughput{_kinds(row)}",
         )
     if row["gap_s"] >= STALL_S + row["wait_s"]:
         yield Finding(
             "stalled",
             NO_STEADY_STATE,
             f"no request was completed for {row['gap_s']:.1f} s while requests were in flight",
+        )
+    if row["starved"]:
+        yield Finding(
+            "starved",
+            SERVER_LIMITED,
+            f"{row['starved']} of {row['users']} users got no answer in the whole window; "
+            "the latencies are those of the others",
         )
     seen = row["workers_seen"]
     if seen is not None and seen < row["workers"]:

@@ -21,14 +21,11 @@ BY_CLASS: dict[str, tuple[type[BaseException], ...]] = {
 # clients that are not imported here, or only by a user's own scenario
 BY_CLASS_NAME = {
     "HTTPConnectionClosed": EARLY_CLOSE,
-    "WebSocketConnectionClosedException": EARLY_CLOSE,
     "IncompleteRead": EARLY_CLOSE,
     "RemoteDisconnected": EARLY_CLOSE,
-    "WebSocketTimeoutException": TIMEOUT,
     "Timeout": TIMEOUT,
     "ConnectTimeout": TIMEOUT,
     "ReadTimeout": TIMEOUT,
-    "WebSocketBadStatusException": BAD_STATUS,
     "HTTPError": BAD_STATUS,
     "BadStatusCode": BAD_STATUS,
 }
@@ -44,8 +41,8 @@ class WrongAnswerError(Exception):
 
 def kind_of(error: BaseException | str) -> str:
     """The name of a failure, from the exception (or text) that Locust reports."""
-    if isinstance(error, WrongAnswerError):
-        return error.kind
+    if isinstance(kind := getattr(error, "kind", None), str):
+        return kind  # a WrongAnswerError, or a codec's own error
     for each in _chain(error):
         for kind, classes in BY_CLASS.items():
             if isinstance(each, classes):

@@ -2,76 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
-from locust import task
-from locust.contrib.fasthttp import FastHttpUser
+import httptools
+from locust import User, task
 
-from harness.load.errors import BAD_BODY, BAD_STATUS, WrongAnswerError
-from harness.load.recorder import recorder
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What is sent and what is expected: an exact body, or a function that says it is right."""
-
-    method: str
-    path: str
-    expect: bytes | Callable[[bytes], bool]
-    body: bytes | None = None
-    status: int = 200
-    name: str | None = None
-
-    def check(self, status: int, body: bytes) -> None:
-        """Raise WrongAnswerError unless the answer is the expected one."""
-        if status != self.status:
-            raise WrongAnswerError(BAD_STATUS, f"{status} instead of {self.status}: {body[:80]!r}")
-        right = body == self.expect if isinstance(self.expect, bytes) else self.expect(body)
-        if not right:
-            raise WrongAnswerError(BAD_BODY, f"{len(body)} bytes: {body[:80]!r}")
+from harness.load.errors import EARLY_CLOSE, PROTOCOL, WrongAnswerError
+from harness.load.exchange import Exchange
+from harness.load.reactor import Connection, Reactor, until_killed
 
 
-class HttpUser(FastHttpUser):  # type: ignore[misc]
-    """A user on a connection of its own that repeats `exchange`. Closed model, no think time."""
+class Known:
+    """The bytes of the last whole answer that was parsed and found right.
+
+    An answer that equals it byte for byte needs no second parse: same bytes, same result. A
+    server's answers differ once a second, by their Date. Shared by a scenario's users.
+    """
+
+    def __init__(self) -> None:
+        self.answer = b""
+
+
+class HttpConnection(Connection):
+    """Repeats an exchange over HTTP/1.1, reading each answer with a C parser."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        address: tuple[str, int],
+        host: str,
+        exchange: Exchange,
+        known: Known,
+    ) -> None:
+        super().__init__(reactor, address, exchange.method, exchange.label)
+        self.host = host
+        self.known = known
+        self._begin(exchange)
+        self._fresh_parser()
+
+    def _begin(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.request = exchange.encode(self.host)
+
+    def _fresh_parser(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self._body: list[bytes] = []
+        self._complete = False
+        self._headed = False
+        self._framed = False
+
+    def opened(self) -> None:
+        """The first request of a new connection."""
+        self._fresh_parser()
+        self.send(self.request)
+
+    def received(self, data: bytes, now: int) -> None:
+        """One more piece of the answer; mostly the whole of it."""
+        if data == self.known.answer and not self._headed:
+            self.track.answer(now, now - self.sent_at)
+            self.send(self.request)
+            return
+        whole = not self._headed
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.wrong(PROTOCOL, f"{error}: {data[:80]!r}")
+            return
+        if self._complete:
+            self._answered(now, data if whole else None)
+
+    def ended(self, now: int) -> None:
+        """An end is how an answer of unannounced length is complete; otherwise it is an error."""
+        if self._headed and not self._framed:
+            self._answered(now, None)
+        else:
+            part = "within an answer" if self._headed else "without an answer"
+            self.wrong(EARLY_CLOSE, f"the server closed the connection {part}")
+
+    def _answered(self, now: int, whole: bytes | None) -> None:
+        body = b"".join(self._body)
+        keep = self.parser.should_keep_alive() and self._framed
+        try:
+            self.exchange.check(self.parser.get_status_code(), body)
+        except WrongAnswerError as error:
+            self.fail(error)
+            return
+        self.waiting = False
+        self.track.answer(now, now - self.sent_at)
+        self.track.answer_bytes = len(body)
+        self.right(body, now)
+        if not keep:
+            self.reopen()
+            return
+        if whole is not None and isinstance(self.exchange.expect, bytes):
+            self.known.answer = whole
+        self._body = []
+        self._complete = self._headed = self._framed = False
+        self.send(self.request)
+
+    def right(self, body: bytes, now: int) -> None:
+        """What else to do with a right answer before the next request."""
+
+    # httptools calls these
+
+    def on_header(self, name: bytes, _value: bytes) -> None:
+        """Whether the answer says how long it is."""
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self._framed = True
+
+    def on_headers_complete(self) -> None:
+        """The answer's head is whole."""
+        self._headed = True
+        if self.parser.get_status_code() in (204, 304):
+            self._framed = True
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of its body."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """The answer is whole; an interim answer (1xx) is not the one we wait for."""
+        if self.parser.get_status_code() < 200:
+            self._headed = self._framed = False
+        else:
+            self._complete = True
+
+
+class HttpUser(User):  # type: ignore[misc]
+    """A Locust user on a connection of its own that repeats `exchange`. No think time."""
 
     abstract = True
     exchange: ClassVar[Exchange]
-    network_timeout = 60.0
-    connection_timeout = 60.0
+    known: ClassVar[Known]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.known = Known()
 
     @task
     def work(self) -> None:
-        """Locust's task, which never returns: a return would yield to the other users between
-        two requests, time that no response time contains. Locust ends it by killing the greenlet.
-        """
-        self.repeat()
+        """Locust's task, which lasts until Locust ends the user."""
+        until_killed(self.connection())
 
-    def repeat(self) -> None:
-        """Send for ever."""
-        while True:
-            self.ask(self.exchange)
+    def connection(self) -> Connection:
+        """This user's connection to the host under test."""
+        address, host = target(self.host)
+        reactor = Reactor.of(self.environment)
+        return HttpConnection(reactor, address, host, self.exchange, self.known)
 
-    def ask(self, exchange: Exchange) -> bytes | None:
-        """One exchange; the right answer's body, or None when it was an error."""
-        recorder.sent += 1
-        with self.client.request(
-            exchange.method,
-            exchange.path,
-            name=exchange.name or exchange.path,
-            data=exchange.body,
-            catch_response=True,
-            allow_redirects=False,
-        ) as response:
-            if not response.status_code:  # no answer at all; Locust knows why
-                response.failure(response.request_meta["exception"] or response.error)
-                return None
-            body = response.content or b""
-            try:
-                exchange.check(response.status_code, body)
-            except WrongAnswerError as error:
-                response.failure(error)
-                return None
-            response.success()
-            return body
+
+def target(url: str) -> tuple[tuple[str, int], str]:
+    """((address, port), Host header) of Locust's --host."""
+    parts = urlsplit(url)
+    return (parts.hostname or "127.0.0.1", parts.port or 80), parts.netloc

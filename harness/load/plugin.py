@@ -1,9 +1,9 @@
 """The part of a trial that runs inside Locust: when to measure, and what to write down.
 
 Run as `python -m harness.load.plugin` with Locust's own arguments: it listens to Locust's
-events, then is Locust's command line. The work folder named by GATEBENCH_WORK holds `window.json` ({"warmup_s", "duration_s"}); progress and, at the end,
-the recorder's files are written there. A user's own locustfile is recorded the same way,
-through Locust's request event.
+events, then is Locust's command line. The work folder named by GATEBENCH_WORK holds
+`window.json` ({"warmup_s", "duration_s"}); progress and, at the end, the recorder's files are
+written there. A user's own locustfile is recorded the same way, through Locust's request event.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from locust import events
 from locust.main import main
 
 from harness.load.errors import kind_of
+from harness.load.reactor import Reactor
 from harness.load.recorder import recorder
 
 PROGRESS_S = 0.25
@@ -40,15 +41,20 @@ def attach(environment: Any, **_: Any) -> None:
 
 
 def note_request(
-    name: str, response_time: float, exception: BaseException | str | None, **_: Any
+    request_type: str,
+    name: str,
+    response_time: float,
+    exception: BaseException | str | None,
+    **_: Any,
 ) -> None:
-    """Record one request as Locust reports it (`response_time` in milliseconds)."""
+    """Record one request as a client of Locust reports it (`response_time` in milliseconds)."""
     done = time.monotonic_ns()
-    taken = int(response_time * 1e6)
+    took = int(response_time * 1e6)
+    track = recorder.track(request_type, name)
     if exception is None:
-        recorder.response(name, done, taken)
+        track.answer(done, took)
     else:
-        recorder.error(name, done, taken, kind_of(exception), str(exception))
+        track.error(done, took, kind_of(exception), str(exception))
 
 
 def run_window(environment: Any, work: Path, window: dict[str, float], users: int) -> None:
@@ -56,18 +62,20 @@ def run_window(environment: Any, work: Path, window: dict[str, float], users: in
     start_ns = time.monotonic_ns() + int(window["warmup_s"] * 1e9)
     end_ns = start_ns + int(window["duration_s"] * 1e9)
     while (left_s := (end_ns - time.monotonic_ns()) / 1e9) > 0:
+        totals = recorder.totals()
         _write(
             work / "progress.json",
             {
                 "at_ns": time.monotonic_ns(),
                 "start_ns": start_ns,
                 "end_ns": end_ns,
-                "done": recorder.ok + recorder.failed,
-                "failed": recorder.failed,
+                "done": totals["ok"] + totals["failed"],
+                "failed": totals["failed"],
             },
         )
         gevent.sleep(min(PROGRESS_S, left_s))
-    own = recorder.sent > 0
+    totals = recorder.totals()
+    own = totals["sent"] > 0
     recorder.save(
         work,
         start_ns,
@@ -75,8 +83,9 @@ def run_window(environment: Any, work: Path, window: dict[str, float], users: in
         {
             "users": users,
             "processes": 1,
-            "in_flight": recorder.sent - recorder.ok - recorder.failed if own else None,
-            "client": _client(environment),
+            "in_flight": totals["sent"] - totals["ok"] - totals["failed"] if own else None,
+            "starved": Reactor.of(environment).waiting_since(start_ns) if own else None,
+            "client": "gatebench's load engine" if own else _client(environment),
             "locust": locust.__version__,
             "python": sys.version.split()[0],
         },
@@ -85,15 +94,10 @@ def run_window(environment: Any, work: Path, window: dict[str, float], users: in
 
 
 def _client(environment: Any) -> str:
-    """Who took the times, as the report names it."""
-    bases = {
-        base.__name__
-        for user in environment.user_classes
-        for base in user.__mro__
-        if base.__module__.startswith("locust.") and base.__name__ not in ("User",)
-    }
-    named = sorted(base for base in bases if base.endswith("User"))
-    return "Locust " + " and ".join(named) if named else "Locust with a client of the scenario"
+    """Which of Locust's own clients took the times, when ours did not."""
+    bases = {base.__name__ for user in environment.user_classes for base in user.__mro__}
+    named = " and ".join(sorted(bases & {"HttpUser", "FastHttpUser"}))
+    return f"Locust's {named or 'request event'}"
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
-from harness.load.http import Exchange, HttpUser
-from harness.load.recorder import recorder
+from harness.load.exchange import Exchange
+from harness.load.http import HttpConnection, HttpUser, Known, target
+from harness.load.reactor import Connection, Reactor
 
 
-class PollUser(HttpUser):
+class PollConnection(HttpConnection):
     """Asks `path?after=N` again and again; every event must come once and in order."""
 
-    abstract = True
-    path: ClassVar[str] = "/poll"
+    def __init__(self, reactor: Reactor, address: tuple[str, int], host: str, path: str) -> None:
+        self.path = path
+        self.after: int | None = None
+        super().__init__(reactor, address, host, self._next(), Known())
 
-    def repeat(self) -> None:
-        """Ask for the next event, then for the one after each that came."""
-        after: int | None = None
-        while True:
-            body = self.ask(
-                Exchange(
-                    "GET",
-                    self.path if after is None else f"{self.path}?after={after}",
-                    _Event(after),
-                    name=self.path,
-                )
-            )
-            if body is not None:
-                arrived = time.monotonic_ns()
-                number, _, happened = body.partition(b" ")
-                after = int(number)
-                recorder.delay(self.path, arrived, arrived - int(happened))
+    def right(self, body: bytes, now: int) -> None:
+        """Note the event's delay, and ask for the one after it."""
+        number, _, happened = body.partition(b" ")
+        self.after = int(number)
+        self.track.delay(now, now - int(happened))
+        self._begin(self._next())
 
+    def _next(self) -> Exchange:
+        query = "" if self.after is None else f"?after={self.after}"
+        return Exchange("GET", self.path + query, self._is_next, name=self.path)
 
-class _Event:
-    """Whether a body is the event after `after`: its number and its time."""
-
-    def __init__(self, after: int | None) -> None:
-        self.after = after
-
-    def __call__(self, body: bytes) -> bool:
+    def _is_next(self, body: bytes) -> bool:
         number, _, happened = body.partition(b" ")
         if not (number.isdigit() and happened.isdigit()):
             return False
         return self.after is None or int(number) == self.after + 1
+
+
+class PollUser(HttpUser):
+    """A Locust user that waits for every event of `path`."""
+
+    abstract = True
+    path: ClassVar[str] = "/poll"
+
+    def connection(self) -> Connection:
+        """This user's connection to the host under test."""
+        address, host = target(self.host)
+        return PollConnection(Reactor.of(self.environment), address, host, self.path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness import histogram
 
@@ -22,52 +23,102 @@ MEASURES = ("response", "delay")
 EXAMPLES = 3  # of each kind of error, for people to read
 EXAMPLE_LENGTH = 200
 
+Times = npt.NDArray[np.int64]
 
-class Recorder:
-    """Samples of one process, and the totals since the test began.
 
-    `sent` counts requests that our own users began; it stays 0 under a stock Locust user,
-    whose beginnings nobody sees.
+class Track:
+    """Requests of one method and name: those answered right, those that failed, those begun.
+
+    `sent` stays 0 under a stock Locust user, whose beginnings nobody sees. `done` and `took`
+    are parallel: when each right answer was complete, and its response time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, method: str, name: str) -> None:
+        self.method = method
+        self.name = name
         self.sent = 0
-        self.ok = 0
-        self.errors: Counter[tuple[str, str]] = Counter()
-        self.examples: dict[tuple[str, str], list[str]] = {}
-        self._names: dict[str, int] = {}
-        self._done = array("q")  # when the answer was complete
-        self._value = array("q")  # nanoseconds
-        self._name = array("h")
-        self._kind = array("b")  # index into MEASURES, or -1 for a request that failed
+        self.answer_bytes = 0
+        self.done = array("q")
+        self.took = array("q")
+        self.errors: Counter[str] = Counter()
+        self.examples: dict[str, list[str]] = {}
+        self._failed_done = array("q")
+        self._failed_took = array("q")
+        self._delay_done = array("q")
+        self._delay = array("q")
+        self._fed = 0
+        self._unfed_errors: list[tuple[float, str]] = []
 
     @property
     def failed(self) -> int:
         """Requests that ended in an error."""
-        return self.errors.total()
+        return len(self._failed_done)
 
-    def response(self, name: str, done_ns: int, response_ns: int) -> None:
+    def answer(self, done_ns: int, took_ns: int) -> None:
         """A request that was answered right."""
-        self.ok += 1
-        self._append(name, done_ns, response_ns, 0)
+        self.done.append(done_ns)
+        self.took.append(took_ns)
 
-    def delay(self, name: str, done_ns: int, delay_ns: int) -> None:
+    def delay(self, done_ns: int, delay_ns: int) -> None:
         """How long after an event its message arrived."""
-        self._append(name, done_ns, delay_ns, 1)
+        self._delay_done.append(done_ns)
+        self._delay.append(delay_ns)
 
-    def error(self, name: str, done_ns: int, response_ns: int, kind: str, detail: str) -> None:
+    def error(self, done_ns: int, took_ns: int, kind: str, detail: str) -> None:
         """A request that failed; its time is kept apart from those of the good ones."""
-        self.errors[name, kind] += 1
-        examples = self.examples.setdefault((name, kind), [])
+        self.errors[kind] += 1
+        examples = self.examples.setdefault(kind, [])
         if len(examples) < EXAMPLES and (text := detail[:EXAMPLE_LENGTH]) not in examples:
             examples.append(text)
-        self._append(name, done_ns, response_ns, -1)
+        self._failed_done.append(done_ns)
+        self._failed_took.append(took_ns)
+        self._unfed_errors.append((took_ns / 1e6, kind))
 
-    def _append(self, name: str, done_ns: int, value_ns: int, kind: int) -> None:
-        self._done.append(done_ns)
-        self._value.append(value_ns)
-        self._name.append(self._names.setdefault(name, len(self._names)))
-        self._kind.append(kind)
+    def unfed_ms(self) -> npt.NDArray[np.float64]:
+        """Response times of right answers since the last call, in milliseconds."""
+        fresh = _numbers(self.took)[self._fed :] / 1e6
+        self._fed += len(fresh)
+        return fresh
+
+    def unfed_errors(self) -> list[tuple[float, str]]:
+        """Time in milliseconds and kind of each error since the last call."""
+        fresh, self._unfed_errors = self._unfed_errors, []
+        return fresh
+
+    def samples(self) -> dict[str, tuple[Times, Times]]:
+        """When and how long, of each measure and of the errors."""
+        return {
+            "response": (_numbers(self.done), _numbers(self.took)),
+            "delay": (_numbers(self._delay_done), _numbers(self._delay)),
+            "error": (_numbers(self._failed_done), _numbers(self._failed_took)),
+        }
+
+
+class Recorder:
+    """All tracks of this process."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[tuple[str, str], Track] = {}
+
+    @property
+    def tracks(self) -> list[Track]:
+        """Every track, in the order they were first used."""
+        return list(self._tracks.values())
+
+    def track(self, method: str, name: str) -> Track:
+        """The track of a method and name, made at first use."""
+        key = (method, name)
+        if key not in self._tracks:
+            self._tracks[key] = Track(method, name)
+        return self._tracks[key]
+
+    def totals(self) -> dict[str, int]:
+        """Requests since the start: sent, ok, failed."""
+        return {
+            "sent": sum(track.sent for track in self.tracks),
+            "ok": sum(len(track.done) for track in self.tracks),
+            "failed": sum(track.failed for track in self.tracks),
+        }
 
     def save(self, folder: Path, start_ns: int, end_ns: int, facts: dict[str, Any]) -> None:
         """Write `latency.npz`, `ticks.npz` and then `summary.json` into `folder`.
@@ -75,68 +126,73 @@ class Recorder:
         Seconds and ticks are counted from `start_ns`; those below 0 are the warm-up. What
         came at `end_ns` or later is not kept.
         """
-        done = np.frombuffer(self._done, dtype=np.int64)
-        keep = done < end_ns
-        since = done[keep] - start_ns
-        value = np.frombuffer(self._value, dtype=np.int64)[keep]
-        name = np.frombuffer(self._name, dtype=np.int16)[keep].astype(np.int64)
-        kind = np.frombuffer(self._kind, dtype=np.int8)[keep].astype(np.int64)
-
-        answered = kind >= 0
-        rows, counts = np.unique(
-            np.stack(
-                [
-                    since[answered] // SECOND_NS,
-                    name[answered],
-                    kind[answered],
-                    histogram.indices(value[answered]),
-                ]
-            ),
-            axis=1,
-            return_counts=True,
-        )
-        np.savez(
-            folder / "latency.npz",
-            second=rows[0],
-            name=rows[1],
-            measure=rows[2],
-            bucket=rows[3],
-            count=counts,
-        )
-
-        requests = kind <= 0  # an answer or an error; a delay belongs to a request counted already
-        pairs, at = np.unique(
-            np.stack([since[requests] // TICK_NS, name[requests]]), axis=1, return_inverse=True
-        )
-        size = pairs.shape[1]
-        good = (kind[requests] == 0).astype(np.int64)
-        spent = np.zeros(size, dtype=np.int64)
-        np.add.at(spent, at, value[requests] * good)
-        np.savez(
-            folder / "ticks.npz",
-            tick=pairs[0],
-            name=pairs[1],
-            ok=np.bincount(at, weights=good, minlength=size).astype(np.int64),
-            errors=np.bincount(at, weights=1 - good, minlength=size).astype(np.int64),
-            response_sum_ns=spent,
-        )
-
-        in_window = requests & (since >= 0)
+        latency: list[Times] = []
+        ticks: list[Times] = []
+        ok = failed = 0
+        for number, track in enumerate(self.tracks):
+            samples = {
+                kind: _within(done - start_ns, took, end_ns - start_ns)
+                for kind, (done, took) in track.samples().items()
+            }
+            for measure, kind in enumerate(MEASURES):
+                latency.append(_histograms(number, measure, *samples[kind]))
+            ticks.append(_paces(number, *samples["response"], samples["error"][0]))
+            ok += int((samples["response"][0] >= 0).sum())
+            failed += int((samples["error"][0] >= 0).sum())
+        _save(folder / "latency.npz", ("second", "name", "measure", "bucket", "count"), latency)
+        _save(folder / "ticks.npz", ("tick", "name", "ok", "errors", "response_sum_ns"), ticks)
         summary = {
             **facts,
             "start_ns": start_ns,
             "end_ns": end_ns,
-            "names": list(self._names),
+            "names": [track.name for track in self.tracks],
             "measures": list(MEASURES),
-            "ok": int((in_window & (kind == 0)).sum()),
-            "failed": int((in_window & (kind < 0)).sum()),
-            "since_start": {"sent": self.sent, "ok": self.ok, "failed": self.failed},
+            "ok": ok,
+            "failed": failed,
+            "since_start": self.totals(),
             "errors": [
-                {"name": name, "kind": kind, "count": count, "examples": self.examples[name, kind]}
-                for (name, kind), count in sorted(self.errors.items())
+                {"name": track.name, "kind": kind, "count": count, "examples": track.examples[kind]}
+                for track in self.tracks
+                for kind, count in sorted(track.errors.items())
             ],
         }
         (folder / "summary.json").write_text(json.dumps(summary), "utf-8")
+
+
+def _numbers(values: array[int]) -> Times:
+    """A copy, because an array that is looked at cannot grow."""
+    return np.frombuffer(values, dtype=np.int64).copy() if values else np.empty(0, np.int64)
+
+
+def _within(since: Times, took: Times, end: int) -> tuple[Times, Times]:
+    keep = since < end
+    return since[keep], took[keep]
+
+
+def _histograms(name: int, measure: int, since: Times, took: Times) -> Times:
+    """Columns second, name, measure, bucket, count of one track's samples."""
+    pairs, counts = np.unique(
+        np.stack([since // SECOND_NS, histogram.indices(took)]), axis=1, return_counts=True
+    )
+    fixed = np.full(len(counts), name), np.full(len(counts), measure)
+    return np.stack([pairs[0], *fixed, pairs[1], counts])
+
+
+def _paces(name: int, since: Times, took: Times, failed: Times) -> Times:
+    """Columns tick, name, ok, errors, response_sum_ns of one track."""
+    ticks = np.union1d(since // TICK_NS, failed // TICK_NS)
+    at = np.searchsorted(ticks, since // TICK_NS)
+    size = len(ticks)
+    spent = np.zeros(size, np.int64)
+    np.add.at(spent, at, took)
+    ok = np.bincount(at, minlength=size)
+    errors = np.bincount(np.searchsorted(ticks, failed // TICK_NS), minlength=size)
+    return np.stack([ticks, np.full(size, name), ok, errors, spent])
+
+
+def _save(path: Path, columns: tuple[str, ...], parts: list[Times]) -> None:
+    whole = np.concatenate(parts, axis=1) if parts else np.empty((len(columns), 0), np.int64)
+    np.savez(path, **dict(zip(columns, whole.astype(np.int64), strict=True)))
 
 
 recorder = Recorder()

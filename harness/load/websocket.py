@@ -2,82 +2,95 @@
 
 from __future__ import annotations
 
-import socket
-import time
 from typing import ClassVar
-from urllib.parse import urlsplit
 
-import gevent
 from locust import User, task
-from websocket import ABNF, WebSocket, create_connection
 
-from harness.load.errors import BAD_BODY, WrongAnswerError
-from harness.load.recorder import recorder
+from harness.load import frames
+from harness.load.errors import BAD_BODY, EARLY_CLOSE, PROTOCOL
+from harness.load.http import target
+from harness.load.reactor import Connection, Reactor, until_killed
+
+HEAD_LIMIT_BYTES = 65536
+
+
+class WebSocketConnection(Connection):
+    """Sends `message` (binary) and waits for its echo, again and again."""
+
+    def __init__(
+        self, reactor: Reactor, address: tuple[str, int], host: str, path: str, message: bytes
+    ) -> None:
+        super().__init__(reactor, address, "WS", path)
+        self.host = host
+        self.path = path
+        self.message = message
+        self.echo = frames.prepare(frames.BINARY, message)
+        self.track.answer_bytes = len(message)
+
+    def opened(self) -> None:
+        """Shake hands; that is not a request, so it is not counted as one."""
+        self._decoder = frames.Decoder()
+        self._head = b""
+        self._open = False
+        request, self._accept = frames.handshake(self.host, self.path)
+        self.send(request, counted=False)
+
+    def received(self, data: bytes, now: int) -> None:
+        """Mostly one whole frame, which is the expected one to the byte."""
+        if data == self.echo.answer and self._decoder.idle and self._open:
+            self.track.answer(now, now - self.sent_at)
+            self.send(self.echo.request)
+            return
+        try:
+            if not self._open:
+                data = self._shake(data)
+            messages = self._decoder.feed(data) if data else ()
+        except frames.ProtocolError as error:
+            self.fail(error)
+            return
+        for opcode, payload in messages:
+            if opcode in (frames.TEXT, frames.BINARY):
+                if (opcode, payload) != (frames.BINARY, self.message):
+                    shown = f"{len(payload)} bytes: {payload[:80]!r}"
+                    self.wrong(BAD_BODY, f"opcode {opcode}, {shown}")
+                    return
+                self.track.answer(now, now - self.sent_at)
+                self.send(self.echo.request)
+            elif opcode == frames.CLOSE:
+                code, reason = frames.close_status(payload)
+                self.wrong(EARLY_CLOSE, f"the server closed with {code} {reason}")
+                return
+            elif (owed := frames.reply(opcode, payload)) is not None:
+                self.send(owed, counted=False)
+
+    def ended(self, _now: int) -> None:
+        """A server may not end a WebSocket that we use."""
+        self.wrong(EARLY_CLOSE, "the server ended the connection without a close frame")
+
+    def _shake(self, data: bytes) -> bytes:
+        """The server's half of the handshake, then the first message; returns what follows it."""
+        self._head += data
+        head, end, rest = self._head.partition(b"\r\n\r\n")
+        if not end:
+            if len(self._head) > HEAD_LIMIT_BYTES:
+                raise frames.ProtocolError("an endless answer to the handshake", kind=PROTOCOL)
+            return b""
+        frames.check_handshake(head, self._accept)
+        self._open = True
+        self.send(self.echo.request)
+        return rest
 
 
 class WebSocketUser(User):  # type: ignore[misc]
-    """Sends `message` (binary) on `path`, waits for its echo, again and again.
-
-    A connection that breaks is counted as the error it is and opened anew.
-    """
+    """A Locust user on a WebSocket of its own. A broken one is counted, and opened anew."""
 
     abstract = True
     path: ClassVar[str] = "/ws"
     message: ClassVar[bytes]
 
     @task
-    def repeat(self) -> None:
-        """Echo for ever; Locust ends it by killing the greenlet."""
-        url = f"ws://{urlsplit(self.host).netloc}{self.path}"
-        while True:
-            begin = time.perf_counter()
-            try:
-                connection = create_connection(
-                    url,
-                    timeout=60,
-                    enable_multithread=False,
-                    sockopt=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-                )
-            except Exception as error:  # noqa: BLE001 - every failure to open is counted by name
-                recorder.sent += 1
-                self._fire(begin, error)
-                gevent.sleep(0.1)  # a server that refuses is not helped by a busy loop
-                continue
-            try:
-                while True:
-                    self._echo(connection)
-            except BrokenConnectionError:
-                continue
-            finally:
-                connection.shutdown()
-
-    def _echo(self, connection: WebSocket) -> None:
-        recorder.sent += 1
-        begin = time.perf_counter()
-        try:
-            connection.send(self.message, ABNF.OPCODE_BINARY)
-            opcode, answer = connection.recv_data()
-        except Exception as error:
-            self._fire(begin, error)
-            raise BrokenConnectionError from error
-        if opcode != ABNF.OPCODE_BINARY or answer != self.message:
-            error = WrongAnswerError(
-                BAD_BODY, f"opcode {opcode}, {len(answer)} bytes: {answer[:80]!r}"
-            )
-            self._fire(begin, error)
-            raise BrokenConnectionError from error
-        self._fire(begin, None)
-
-    def _fire(self, begin: float, error: Exception | None) -> None:
-        self.environment.events.request.fire(
-            request_type="WS",
-            name=self.path,
-            response_time=(time.perf_counter() - begin) * 1000,
-            response_length=0 if error else len(self.message),
-            exception=error,
-            context=self.context(),
-        )
-
-
-class BrokenConnectionError(Exception):
-    """This connection is of no more use; its error has been recorded."""
+    def work(self) -> None:
+        """Locust's task, which lasts until Locust ends the user."""
+        address, host = target(self.host)
+        reactor = Reactor.of(self.environment)
+        until_killed(WebSocketConnection(reactor, address, host, self.path, self.message))

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.store import SCHEMA, StoredRun, plain
+from harness.analyze import records
+from harness.store import SCHEMA, StoredRun
 
 LATENCIES = ("p50", "p90", "p99", "max")
 
@@ -23,10 +24,10 @@ def document(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
         "seed": run.facts["seed"],
         "blocks": run.facts["blocks"],
         "notes": run.facts["notes"],
-        "cells": [_cell(row) for row in cells.to_dict("records")],
+        "cells": [_cell(row) for row in records(cells)],
         "comparisons": [
             {
-                name: _number(row[name])
+                name: row[name]
                 for name in (
                     "a",
                     "b",
@@ -39,7 +40,7 @@ def document(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
                     "bound",
                 )
             }
-            for row in comparisons.to_dict("records")
+            for row in records(comparisons)
         ],
     }
 
@@ -62,30 +63,25 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "latency_measure": row["latency_measure"],
         "errors": int(row["errors"]),
         "requests": int(row["requests"]),
-        "server_cpu_s_per_1k": _number(row["server_cpu_s_per_1k"]),
-        "server_pss_bytes": _number(row["server_pss_bytes"]),
-        "generator_cpu_share": _number(row["generator_cpu_share"]),
-        "startup_s": _number(row["startup_s"]),
-        "client": _number(row["client"]),
-        "python": _number(row["python"]),
+        "server_cpu_s_per_1k": row["server_cpu_s_per_1k"],
+        "server_pss_bytes": row["server_pss_bytes"],
+        "generator_cpu_share": row["generator_cpu_share"],
+        "startup_s": row["startup_s"],
+        "client": row["client"],
+        "python": row["python"],
         "versions": row["versions"],
         "command": list(row["argv"]),
-        "log": _number(row["log"]),
+        "log": row["log"],
     }
 
 
 def _spread(row: dict[Any, Any], name: str) -> dict[str, Any]:
     return {
-        "median": _number(row[name]),
-        "low": _number(row[f"{name}_low"]),
-        "high": _number(row[f"{name}_high"]),
+        "median": row[name],
+        "low": row[f"{name}_low"],
+        "high": row[f"{name}_high"],
     }
 
 
-def _number(value: Any) -> Any:
-    return None if value is None or value is pd.NA or value != value else plain(value)  # noqa: PLR0124
-
-
-def _whole(value: Any) -> int | None:
-    known = _number(value)
-    return None if known is None else int(known)
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)

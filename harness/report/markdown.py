@@ -7,6 +7,7 @@ import shlex
 
 import pandas as pd
 
+from harness.analyze import records
 from harness.report.table import COLUMNS, LEGEND, ranking, remarks, sentences
 from harness.report.terminal import run_lines
 from harness.store import StoredRun
@@ -38,12 +39,11 @@ def markdown(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
     if said := sentences(comparisons):
         parts.append("\n".join(f"- {_safe(line)}" for line in said))
     parts += [LEGEND, "## Servers"]
-    for server, group in cells.groupby("server", sort=False):
-        row = group.iloc[0]
+    for row in records(cells.drop_duplicates("server")):
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         notes = "".join(f"\n- {_safe(note)}" for note in row["notes"])
         parts.append(
-            f"**{_safe(str(server))}**, Python {row['python']}: {_safe(versions)}\n"
+            f"**{_safe(row['server'])}**, Python {row['python']}: {_safe(versions)}\n"
             f"- `{_code(shlex.join(row['argv']))}`{notes}"
         )
     parts += ["## Run", "\n".join(f"- {_safe(line)}" for line in run_lines(run, cells))]

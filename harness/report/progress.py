@@ -16,7 +16,7 @@ from harness.store import StoredTrial
 
 
 class Watcher:
-    """A run's Watch that prints. In a terminal one line is rewritten; elsewhere, lines are added."""
+    """A run's Watch that prints: in a terminal one line is rewritten, elsewhere lines are added."""
 
     def __init__(self, console: Console, left_s: float) -> None:
         self._console = console

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyze import records
 from harness.analyze.verdict import FAILED, INVALID
 from harness.report import units
 
@@ -41,15 +42,15 @@ def errors(row: Row) -> str:
 
 COLUMNS = (
     Column("server", lambda row: row["server"], right=False),
-    Column("at once", concurrency, right=False, spare=1),
+    Column("at once", concurrency, right=False, spare=2),
     Column("req/s", lambda row: interval(row, "throughput_per_s", units.rate)),
-    Column("vs best", lambda row: row.get("relative", units.NOTHING)),
+    Column("vs best", lambda row: row.get("relative", units.NOTHING), spare=1),
     Column("p50", lambda row: units.seconds(row["p50_s"])),
     Column("p90", lambda row: units.seconds(row["p90_s"]), spare=3),
     Column("p99", lambda row: units.seconds(row["p99_s"])),
     Column("errors", errors),
     Column("CPU s/1k", lambda row: units.cpu(row["server_cpu_s_per_1k"])),
-    Column("PSS", lambda row: units.size(row["server_pss_bytes"]), spare=2),
+    Column("PSS", lambda row: units.size(row["server_pss_bytes"]), spare=4),
     Column("gen. CPU", lambda row: units.share(row["generator_cpu_share"])),
     Column("verdict", lambda row: row["verdict"], right=False),
 )
@@ -71,20 +72,13 @@ def interval(row: Row, name: str, show: Callable[[float | None], str]) -> str:
 
 def ranking(cells: pd.DataFrame, comparisons: pd.DataFrame, scenario: str) -> list[dict[str, Any]]:
     """The cells of a scenario, best first by verdict and throughput, each with `relative`."""
-    rows = []
-    group = cells[cells["scenario"] == scenario]
-    best = None
-    for index, cell in group.iterrows():
-        row = {str(key): value for key, value in cell.items()}
-        found = comparisons[comparisons["index"] == index]
-        if len(found):
-            comparison = found.iloc[0]
-            best = (comparison["a"], comparison["scenario"])
-            row["relative"] = _relative(comparison["ratio"], comparison["bound"])
-        rows.append(row)
-    for row in rows:
-        if best == (row["server"], row["scenario"]):
-            row["relative"] = "best"
+    rows = records(cells[cells["scenario"] == scenario])
+    for compared in records(comparisons[comparisons["scenario"] == scenario]):
+        for row in rows:
+            if row["server"] == compared["b"]:
+                row["relative"] = _relative(compared["ratio"], compared["bound"])
+            elif row["server"] == compared["a"]:
+                row["relative"] = "best"
     shown_last = (FAILED, INVALID)
     return sorted(
         rows,
@@ -98,7 +92,7 @@ def ranking(cells: pd.DataFrame, comparisons: pd.DataFrame, scenario: str) -> li
 def sentences(comparisons: pd.DataFrame) -> list[str]:
     """Each comparison in words: how many times as fast the best was."""
     lines = []
-    for _, row in comparisons.iterrows():
+    for row in records(comparisons):
         times = f"{1 / row['ratio']:.2f}" if row["ratio"] else "∞"
         text = {
             "": f"{row['a']} answered {times} times as many requests as {row['b']}",

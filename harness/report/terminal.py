@@ -6,18 +6,19 @@ import shlex
 from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from harness.analyze import records
 from harness.analyze.verdict import FAILED, INVALID, SERVER_LIMITED, VALID
 from harness.report import units
 from harness.report.table import COLUMNS, LEGEND, Column, ranking, remarks, sentences
 from harness.store import StoredRun
 
 STYLES = {VALID: "green", SERVER_LIMITED: "green", FAILED: "red", INVALID: "red"}
-WIDE = 118
 
 
 def print_report(
@@ -48,23 +49,11 @@ def _scenario(
     timing = run.facts["timing"]
     first = rows[0]
     felt = ", latency = delivery delay" if first["latency_measure"] == "delay" else ""
-    table = Table(
-        title=f"{escape(scenario)} · {int(first['users'])} users, closed · "
-        f"{timing['duration_s']:g} s after {timing['warmup_s']:g} s of warm-up{felt}",
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
+    title = (
+        f"{scenario} · {int(first['users'])} users, closed · "
+        f"{timing['duration_s']:g} s after {timing['warmup_s']:g} s of warm-up{felt}"
     )
-    columns = _fitting(console.width)
-    for column in columns:
-        table.add_column(
-            column.head,
-            justify="right" if column.right else "left",
-            no_wrap=column.head != "server",
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(_cell(column, row) for column in columns))
+    table = _fitting(title, rows, console)
     console.print(table)
     for line in remarks(rows):
         console.print(Text(f"  ! {line}", style="yellow"))
@@ -75,15 +64,34 @@ def _scenario(
     console.print()
 
 
+def _fitting(title: str, rows: list[dict[str, Any]], console: Console) -> Table:
+    """The table without as many of its spare columns as the terminal has no room for."""
+    columns = list(COLUMNS)
+    unbounded = console.options.update(max_width=1000)
+    while True:
+        table = _table(title, columns, rows)
+        spare = max(columns, key=lambda column: column.spare)
+        wide = Measurement.get(console, unbounded, table).maximum > console.width
+        if not (wide and spare.spare):
+            return table
+        columns.remove(spare)
+
+
+def _table(title: str, columns: list[Column], rows: list[dict[str, Any]]) -> Table:
+    table = Table(
+        title=Text(title), title_justify="left", title_style="bold", header_style="bold",
+        box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for column in columns:
+        table.add_column(column.head, justify="right" if column.right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(column, row) for column in columns))
+    return table
+
+
 def _cell(column: Column, row: dict[str, Any]) -> Text:
     text = column.show(row)
     return Text(text, style=STYLES.get(text, "yellow") if column.head == "verdict" else "")
-
-
-def _fitting(width: int) -> list[Column]:
-    """The columns that a terminal of this width holds, without the most spare ones."""
-    spare = 0 if width >= WIDE else 1 if width >= 104 else 2 if width >= 94 else 3
-    return [column for column in COLUMNS if not (column.spare and column.spare > 3 - spare)]
 
 
 def _servers(cells: pd.DataFrame, console: Console) -> None:
@@ -95,11 +103,10 @@ def _servers(cells: pd.DataFrame, console: Console) -> None:
 def server_lines(cells: pd.DataFrame) -> list[str]:
     """Each server's versions, exact command line and notes."""
     lines = []
-    for server, group in cells.groupby("server", sort=False):
-        row = group.iloc[0]
+    for row in records(cells.drop_duplicates("server")):
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         lines.append(
-            f"  {server} · Python {row['python'] or units.NOTHING} · {versions or 'not installed'}"
+            f"  {row['server']} · Python {row['python'] or units.NOTHING} · {versions or 'not installed'}"
         )
         if row["argv"]:
             lines.append(f"      {shlex.join(row['argv'])}")
@@ -110,7 +117,7 @@ def server_lines(cells: pd.DataFrame) -> list[str]:
 def run_lines(run: StoredRun, cells: pd.DataFrame) -> list[str]:
     """Machine, placement, who took the times, and where the run is."""
     machine, placement = run.facts["machine"], run.facts["placement"]
-    clients = ", ".join(sorted({client for client in cells["client"] if client}))
+    clients = ", ".join(sorted({row["client"] for row in records(cells) if row["client"]}))
     lines = [
         f"machine: {machine['cpu']}, {len(machine['cpus_usable'])} CPUs, "
         f"{units.size(machine['memory_bytes'])}, {machine['system']}, Linux {machine['kernel']}"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness import environment
-from harness.environment import Completed, cached, prepare, requirements, run_captured
+from harness.environment import Completed, cached, prepare, requirements, run_guarded
 from harness.model import App, ConfigurationError, MeasurementError, Server
 
 SERVER = Server(
@@ -52,7 +52,7 @@ class FakeUv:
         self.calls.append(list(argv))
         self.environments.append(environment)
         if "find" in argv:
-            return Completed(0, f"{sys.executable}\n", "warning: a broken shim")
+            return Completed(0, f"{sys.executable}\nwarning: a broken shim")
         if "-I" in argv:
             return Completed(0, '["/opt/python3.13", "3.13.1t", "CPython"]\n')
         if "venv" in argv:
@@ -61,7 +61,7 @@ class FakeUv:
             program.symlink_to(sys.executable)
             return Completed(0, "")
         if self.says is not None:
-            return Completed(1, "", self.says)
+            return Completed(1, self.says)
         home = Path(argv[argv.index("--python") + 1]).parent.parent
         for name, version in self.distributions.items():
             info = home / "lib" / "python3.11" / "site-packages" / f"{name}-{version}.dist-info"
@@ -383,7 +383,7 @@ def test_without_network_the_cached_servers_are_named() -> None:
 def test_a_python_that_is_not_there_is_said_with_the_cure() -> None:
     def no_python(argv: Sequence[str], _: Mapping[str, str]) -> Completed:
         assert argv[-4:] == ("python", "find", "--system", "3.99")
-        return Completed(2, "", "error: No interpreter found for Python 3.99")
+        return Completed(2, "error: No interpreter found for Python 3.99")
 
     with pytest.raises(MeasurementError, match=r"Python 3\.99.*uv python install 3\.99") as caught:
         prepare(SERVER, APP, python="3.99", run=no_python)
@@ -393,7 +393,7 @@ def test_a_python_that_is_not_there_is_said_with_the_cure() -> None:
 def test_a_build_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     def stuck(_: Sequence[str], variables: Mapping[str, str]) -> Completed:
         # The shell's child holds the pipes; only the end of the whole group frees us.
-        return run_captured(["sh", "-c", "echo building >&2; sleep 60; true"], variables)
+        return run_guarded(["sh", "-c", "echo building >&2; sleep 60; true"], variables)
 
     monkeypatch.setattr(environment, "LIMIT_S", 0.3)
     began = time.monotonic()
@@ -405,7 +405,7 @@ def test_a_build_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_program_that_cannot_be_started_is_not_blamed_on_the_cache() -> None:
     def gone(argv: Sequence[str], variables: Mapping[str, str]) -> Completed:
-        return run_captured(["/nowhere/uv", *argv[1:]], variables)
+        return run_guarded(["/nowhere/uv", *argv[1:]], variables)
 
     with pytest.raises(MeasurementError, match="cannot be started"):
         prepare(SERVER, APP, run=gone)
@@ -436,14 +436,14 @@ def test_an_interrupted_build_leaves_nothing(cache: Path) -> None:
 RACER = """
 import sys, time
 from pathlib import Path
-from harness.environment import prepare, run_captured
+from harness.environment import prepare, run_guarded
 from harness.tests.test_environment import APP, SERVER
 
 def run(argv, environment):
     with open(sys.argv[1], "a") as log:
         log.write("pip\\n" if "pip" in argv else "venv\\n")
     time.sleep(0.3)  # long enough for the other to come by
-    return run_captured(argv, environment)
+    return run_guarded(argv, environment)
 
 print("ready", flush=True)
 sys.stdin.readline()
@@ -454,11 +454,11 @@ print(prepare(SERVER, APP, run=run).receipt)
 # Dies where it hurts: everything is installed, and only the receipt is missing.
 KILLED = """
 import os, signal
-from harness.environment import prepare, run_captured
+from harness.environment import prepare, run_guarded
 from harness.tests.test_environment import APP, SERVER
 
 def run(argv, environment):
-    done = run_captured(argv, environment)
+    done = run_guarded(argv, environment)
     if "pip" in argv:
         os.kill(os.getpid(), signal.SIGKILL)
     return done
