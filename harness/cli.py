@@ -121,7 +121,7 @@ def do_list(arguments: argparse.Namespace) -> int:
         table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
         shown = [name for name in rows[0] if name not in ("command", "cannot", "checks")]
         for name in shown:
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="fold", no_wrap=name == "name")
         for row in rows:
             table.add_row(*(Text(_cell_text(row[name])) for name in shown))
         out.print(table)

@@ -19,6 +19,13 @@ SAME = (
     "argv", "notes", "workers_seen", "log",
 )  # fmt: skip
 
+COLUMNS = (
+    *KEYS,
+    *("trials", "used", "verdict", "reasons", "requests", "errors"),
+    *(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high")),
+    *SAME,
+)
+
 
 def cells_frame(trials: pd.DataFrame) -> pd.DataFrame:
     """One row per cell, in the order the cells first appear.
@@ -32,7 +39,7 @@ def cells_frame(trials: pd.DataFrame) -> pd.DataFrame:
         _row(dict(zip(KEYS, key, strict=True)), group)
         for key, group in trials.groupby(list(KEYS), sort=False, dropna=False)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

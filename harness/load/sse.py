@@ -105,7 +105,7 @@ class Parser:
     def _without_bom(self, data: bytes) -> bytes:
         data = b"".join([*self._pieces, data])
         self._pieces.clear()
-        if len(data) < len(_BOM) and _BOM.startswith(data):
+        if _BOM.startswith(data):  # all of it too: no event can be complete yet
             if data:
                 self._pieces.append(data)
             return b""

@@ -42,16 +42,16 @@ def errors(row: Row) -> str:
 
 COLUMNS = (
     Column("server", lambda row: row["server"], right=False),
-    Column("at once", concurrency, right=False, spare=2),
+    Column("at once", concurrency, right=False, spare=3),
     Column("req/s", lambda row: interval(row, "throughput_per_s", units.rate)),
-    Column("vs best", lambda row: row.get("relative", units.NOTHING), spare=1),
+    Column("vs best", lambda row: row.get("relative", units.NOTHING), spare=2),
     Column("p50", lambda row: units.seconds(row["p50_s"])),
-    Column("p90", lambda row: units.seconds(row["p90_s"]), spare=3),
+    Column("p90", lambda row: units.seconds(row["p90_s"]), spare=4),
     Column("p99", lambda row: units.seconds(row["p99_s"])),
     Column("errors", errors),
     Column("CPU s/1k", lambda row: units.cpu(row["server_cpu_s_per_1k"])),
-    Column("PSS", lambda row: units.size(row["server_pss_bytes"]), spare=4),
-    Column("gen. CPU", lambda row: units.share(row["generator_cpu_share"])),
+    Column("PSS", lambda row: units.size(row["server_pss_bytes"]), spare=5),
+    Column("gen. CPU", lambda row: units.share(row["generator_cpu_share"]), spare=1),
     Column("verdict", lambda row: row["verdict"], right=False),
 )
 

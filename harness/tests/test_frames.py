@@ -329,7 +329,7 @@ def test_every_length_in_two_reads_split_around_its_head(opcode, size):
     payload = b"x" * size
     data = Frame(Opcode(opcode), payload).serialize(mask=False)
     assert frames.server_frame(opcode, payload) == data
-    for cut in {*range(12), len(data) - 1, len(data)}:
+    for cut in {*range(12), *range(125, 132), len(data) - 1, len(data)}:
         assert feed([data[:cut], data[cut:]]) == [(opcode, payload)]
 
 
@@ -369,6 +369,8 @@ def test_what_follows_a_close_frame_is_discarded():
 VIOLATIONS = [
     ("masked", "82 81 01020304 40", 1002),
     ("masked and empty", "81 80 01020304", 1002),
+    ("masked, only its head", "82 81 01", 1002),
+    ("masked, and as much after it as its second byte says", "82 80" + "00" * 128, 1002),
     ("masked, 16 bits", "82 fe 0080", 1002),
     ("masked, 64 bits", "82 ff 0000000000010000", 1002),
     ("masked control frame", "89 80 01020304", 1002),
@@ -477,7 +479,8 @@ def test_a_split_never_changes_what_is_found(data):
         (frames.server_frame(BINARY, bytes(1001))[:4], False),  # its head is enough
         (b"\x02\x01A" + b"\x80\x7e\x03\xe7" + bytes(999), True),
         (b"\x02\x01A" + b"\x80\x7e\x03\xe8", False),
-        (b"\x02\x01A" + b"\x89\x7d" + bytes(125) + b"\x80\x7e\x03\xe7" + bytes(999), True),
+        # a control frame is no part of the message
+        (b"\x02\x7e\x03\xe7" + bytes(999) + b"\x89\x7d" + bytes(125) + b"\x80\x01A", True),
     ],
 )
 def test_largest_message(wire, fits):

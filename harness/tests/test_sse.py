@@ -60,7 +60,8 @@ LINES = st.one_of(
     st.tuples(
         st.sampled_from(
             [b"data", b"data:", b"data: ", b"data:  ", b"event:", b"event: ", b"id", b"id:",
-             b"id: ", b"retry: ", b":", b": ", b" data: ", b"Data:", b"data :", b"dat", b"data\0:"]
+             b"id: ", b"retry: ", b":", b": ", b" data: ", b"Data:", b"data :", b"dat", b"data\0:",
+             b"\xef\xbb\xbfdata:"]
         ),
         st.sampled_from(
             [b"", b"1", b"0042", b"-1", "١".encode(), b"a:b", b": c", b"\0", "é".encode(),
@@ -80,6 +81,7 @@ STREAMS = st.tuples(
 @given(STREAMS | st.binary(max_size=30), st.lists(st.integers(0, 200), max_size=10))
 @example(b"data: x\r\n\r\ndata: y\r\n\r\n", [8, 9, 10])
 @example(b"\xef\xbb\xbfdata: x\n\n", [1, 2])
+@example(b"data: x\n\n\xef\xbb\xbfdata: y\n\n", [9])
 @example(b"\xef\xbbdata: x\n\ndata: y\n\n", [1, 2])
 @settings(deadline=None, max_examples=300)
 def test_split_anywhere(stream, cuts):

@@ -1,0 +1,83 @@
+"""Mistakes: one clear line and the right exit code, before anything is started."""
+
+import json
+
+import pytest
+
+from harness.tests.commands import gatebench
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "gunicorn-uvicron"], ["unknown server 'gunicorn-uvicron'", "gunicorn-uvicorn"]),
+        (["run", "uvicorn", "--scenario", "helo"], ["unknown scenario 'helo'", "hello"]),
+        (["run", "uvicorn", "--app", "djnago"], ["unknown app 'djnago'"]),
+        (["run", "uvicorn", "--app", "wsgi"], ["app wsgi speaks WSGI", "uvicorn speaks ASGI"]),
+        (["run", "uvicorn@latest"], ["'latest' is not a version"]),
+        (
+            ["run", "waitress", "gunicorn-sync", "uvicorn", "--scenario", "websocket-echo"],
+            ["websocket-echo needs websocket", "server waitress", "server gunicorn-sync"],
+        ),
+        (["run", "uvicorn", "--rate", "100"], ["--rate", "--users"]),
+        (["run", "uvicorn", "--users", "none"], ["'none' is not a whole number"]),
+        (["run", "uvicorn", "--duration", "soon"], ["'soon' is not a duration"]),
+        (["run", "uvicorn", "--duration", "10ms"], ["too short to measure"]),
+        (["run", "uvicorn", "--servers", "missing.toml"], ["missing.toml: cannot be read"]),
+        (["run", "uvicorn", "--results", "file/below"], ["file/below", "--results DIR"]),
+        (["serve", "gunicorn-*"], ["serve starts one server", "gunicorn-*"]),
+        (["report"], ["holds no run yet"]),
+        (["report", "nothing"], ["is not a run"]),
+        (["fly"], ["invalid choice: 'fly'"]),
+    ],
+)
+def test_mistake_is_one_line_and_exit_code_2(arguments, words, tmp_path):
+    (tmp_path / "file").touch()
+    finished = gatebench(*arguments, cwd=tmp_path)
+    assert finished.code == 2
+    assert finished.out == ""
+    for word in words:
+        assert word in finished.complaint
+    assert not (tmp_path / "results").exists()
+
+
+def test_damaged_run_is_one_line(tmp_path):
+    run = tmp_path / "results" / "broken"
+    (run / "trials").mkdir(parents=True)
+    (run / "run.json").write_text('{"schema": 1, "cut')
+    finished = gatebench("report", "broken", cwd=tmp_path)
+    assert finished.code == 2
+    assert "run.json: is damaged" in finished.complaint
+    (run / "run.json").write_text('{"schema": 99}')
+    assert "schema 99" in gatebench("report", "broken", cwd=tmp_path).complaint
+
+
+def test_row_with_a_mistake_is_named_with_file_and_row(tmp_path):
+    (tmp_path / "mine.toml").write_text('[servers.mine]\nspeeks = "wsgi"\n')
+    finished = gatebench("list", "--servers", "mine.toml", cwd=tmp_path)
+    assert finished.code == 2
+    assert (
+        "mine.toml [servers.mine]: unknown key 'speeks'; did you mean speaks?" in finished.complaint
+    )
+
+
+def test_list_shows_rows_as_json_and_as_tables(tmp_path):
+    document = gatebench("list", "--json", cwd=tmp_path).document
+    assert {"servers", "apps", "scenarios"} < document.keys()
+    names = [row["name"] for row in document["servers"]]
+    assert {"gunicorn-uvicorn", "uvicorn", "uvicorn-h11", "waitress"} <= set(names)
+    shown = gatebench("list", cwd=tmp_path)
+    assert shown.code == 0
+    assert all(name in shown.out for name in names)
+
+
+def test_doctor_names_a_command_for_everything_that_is_missing(tmp_path):
+    finished = gatebench("doctor", "--json", cwd=tmp_path)
+    checks = finished.document["checks"]
+    assert finished.code == (0 if finished.document["ok"] else 3)
+    assert all(check["mend"] for check in checks if check["state"] != "ok")
+    (tmp_path / "file").touch()
+    broken = gatebench("doctor", "--json", "--results", "file", cwd=tmp_path)
+    assert broken.code == 3
+    states = {check["name"]: check["state"] for check in json.loads(broken.out)["checks"]}
+    assert states["results folder can be written"] == "missing"

@@ -1,0 +1,245 @@
+"""The main job for real: servers launched, driven, stored, reported."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from harness.registry import data_folder
+from harness.tests.commands import gatebench, served, started
+
+pytestmark = pytest.mark.servers
+
+QUICK = ["--duration", "2s", "--warmup", "1s", "--json"]
+
+
+def cells_of(document):
+    return {(cell["server"], cell["scenario"]): cell for cell in document["cells"]}
+
+
+@pytest.fixture(scope="module")
+def waits(tmp_path_factory):
+    """Two servers that wait 50 ms a request, as one document."""
+    folder = tmp_path_factory.mktemp("waits")
+    finished = gatebench(
+        "run", "gunicorn-sync", "uvicorn", "--scenario", "blocking-io", "--workers", "2",
+        "--warmup", "2s", "--duration", "4s", "--json", cwd=folder,
+    )  # fmt: skip
+    assert finished.code == 0, finished.err
+    return cells_of(finished.document), folder / finished.document["run"], folder
+
+
+def test_physics_of_two_workers_that_sleep(waits):
+    cell = waits[0]["gunicorn-sync", "blocking-io"]
+    assert 30 < cell["throughput_per_s"]["median"] <= 40
+    assert cell["slots"] == 2
+    assert cell["verdict"] == "server-limited"
+    assert cell["errors"] == 0
+
+
+def test_physics_of_an_event_loop_that_waits(waits):
+    cell = waits[0]["uvicorn", "blocking-io"]
+    assert cell["throughput_per_s"]["median"] == pytest.approx(640, rel=0.1)
+    assert cell["slots"] is None
+    assert not [reason for reason in cell["reasons"] if "wait" in reason]
+
+
+def test_no_answer_is_faster_than_its_wait(waits):
+    import pandas as pd
+
+    from harness.histogram import bounds
+
+    for trial in (waits[1] / "trials").iterdir():
+        latency = pd.read_parquet(trial / "latency.parquet")
+        _, high = bounds(latency["bucket"].to_numpy())
+        assert high.min() > 50_000_000
+
+
+def test_littles_law_holds_in_what_is_stored(waits):
+    import pandas as pd
+
+    for trial in (waits[1] / "trials").iterdir():
+        load = json.loads((trial / "trial.json").read_text())["load"]
+        ticks = pd.read_parquet(trial / "ticks.parquet")
+        inside = ticks[ticks["tick"] >= 0]
+        window_s = (load["end_ns"] - load["start_ns"]) / 1e9
+        assert inside["ok"].sum() == load["ok"]
+        assert inside["response_sum_ns"].sum() / 1e9 / window_s == pytest.approx(32, rel=0.05)
+
+
+def test_run_document_follows_the_contract(waits):
+    cell = waits[0]["uvicorn", "blocking-io"]
+    assert cell["workers"] == 2
+    assert cell["threads"] is None
+    assert cell["load"] == {"model": "closed", "users": 32}
+    assert cell["trials"] == 1
+    assert cell["throughput_per_s"]["low"] is None  # one trial has no interval
+    assert 0.05 < cell["latency_s"]["p50"]["median"] < cell["latency_s"]["p99"]["median"] < 1
+    assert cell["server_cpu_s_per_1k"] > 0
+    assert cell["server_pss_bytes"] > 10e6
+    assert 0 < cell["generator_cpu_share"] < 0.8
+    assert cell["versions"]["uvicorn"]
+    assert cell["command"][1:3] == ["--loop", "uvloop"]
+
+
+def test_report_prints_the_stored_run_again(waits):
+    shown = gatebench("report", waits[1].name, cwd=waits[2])
+    assert shown.code == 0
+    for word in ("gunicorn-sync", "uvicorn", "blocking-io", "server-limited", "machine:"):
+        assert word in shown.out
+    assert "| uvicorn |" in (waits[1] / "report.md").read_text()
+
+
+def test_sampler_costs_little_and_sees_every_role(waits):
+    import pandas as pd
+
+    for trial in (waits[1] / "trials").iterdir():
+        sampler = json.loads((trial / "trial.json").read_text())["sampler"]
+        assert sampler["cpu_share"] < 0.05  # its bound for ten processes has a test of its own
+        seen = pd.read_parquet(trial / "processes.parquet")
+        roles = seen[seen["side"] == "server"].groupby("role", observed=True)["pid"].nunique()
+        assert roles["worker"] == 2
+        assert roles["master"] == 1
+        assert set(seen["side"]) == {"server", "generator"}
+
+
+def test_websocket_and_long_poll_are_measured(tmp_path):
+    finished = gatebench(
+        "run", "gunicorn-uvicorn", "--scenario", "websocket-echo,long-poll", *QUICK, cwd=tmp_path
+    )
+    assert finished.code == 0, finished.err
+    cells = cells_of(finished.document)
+    assert cells["gunicorn-uvicorn", "websocket-echo"]["requests"] > 1000
+    poll = cells["gunicorn-uvicorn", "long-poll"]
+    assert poll["latency_measure"] == "delay"
+    assert poll["throughput_per_s"]["median"] == pytest.approx(64, rel=0.05)  # 32 users, 2 a second
+    assert poll["latency_s"]["p50"]["median"] < 0.2
+
+
+def test_version_that_does_not_exist_is_a_failed_row(tmp_path):
+    finished = gatebench(
+        "run", "uvicorn@99.9", "waitress", "--scenario", "hello", *QUICK, cwd=tmp_path
+    )
+    assert finished.code == 3
+    cells = cells_of(finished.document)
+    failed = cells["uvicorn@99.9", "hello"]
+    assert failed["verdict"] == "failed"
+    assert failed["throughput_per_s"]["median"] is None
+    assert "uvicorn==99.9.* does not exist" in failed["reasons"][0]
+    assert cells["waitress", "hello"]["verdict"] != "failed"
+
+
+def test_version_that_is_asked_for_is_the_one_measured(tmp_path):
+    finished = gatebench("run", "gunicorn-sync@23", "--scenario", "hello", *QUICK, cwd=tmp_path)
+    assert finished.code == 0, finished.err
+    assert finished.document["cells"][0]["versions"]["gunicorn"].startswith("23.")
+
+
+BROKEN = """
+[apps.broken-wsgi]
+speaks = "wsgi"
+target = "broken:app"
+
+[apps.broken-asgi]
+speaks = "asgi"
+target = "broken:app"
+"""
+
+
+@pytest.mark.parametrize("server", ["gunicorn-sync", "uvicorn", "hypercorn", "daphne", "waitress"])
+def test_app_that_raises_at_import_shows_its_own_last_lines(server, tmp_path):
+    (tmp_path / "mine.toml").write_text(BROKEN)
+    (tmp_path / "broken.py").write_text("raise RuntimeError('no such database')\n")
+    app = "broken-wsgi" if server in ("gunicorn-sync", "waitress") else "broken-asgi"
+    finished = gatebench(
+        "run", server, "--app", app, "--servers", "mine.toml", "--scenario", "hello", cwd=tmp_path
+    )
+    assert finished.code == 3
+    assert "RuntimeError: no such database" in finished.out
+    assert "failed during ready" in finished.out
+    assert "Traceback" not in finished.err
+
+
+def test_busy_port_names_who_has_it(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        finished = gatebench("serve", "waitress", "--port", str(port), cwd=tmp_path)
+    assert finished.code == 2
+    assert f"port {port} is in use by" in finished.complaint
+    assert f"(pid {os.getpid()})" in finished.complaint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_full_disk_ends_the_run_and_keeps_what_was_stored(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # room for the first trial; the second finds less than what a trial needs
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8388608", "tmpfs", str(disk)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this machine forbids mounting")
+    try:
+        finished = gatebench(
+            "run", "waitress", "--scenario", "hello", "--blocks", "2", *QUICK,
+            "--results", str(disk), cwd=tmp_path,
+        )  # fmt: skip
+        assert finished.code == 3
+        assert "the disk is full" in finished.complaint
+        assert finished.document["ended"] == "disk-full"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_scenario_runs_by_hand_with_plain_locust(tmp_path):
+    """As in the README: `gatebench serve`, then `locust -f scenarios/echo.py -H URL`."""
+    scenario = shutil.copy(data_folder("scenarios") / "echo.py", tmp_path)
+    with started("serve", "uvicorn", "--json", cwd=tmp_path) as server:
+        url = served(server)["url"]
+        locust = subprocess.run(
+            [
+                sys.executable, "-m", "locust", "-f", scenario, "-H", url, "--headless",
+                "-u", "4", "-r", "4", "-t", "3s", "--only-summary", "--csv", "out",
+            ],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert locust.returncode == 0, locust.stderr
+    header, echo, total = (tmp_path / "out_stats.csv").read_text().splitlines()
+    columns = header.split(",")
+    row = dict(zip(columns, echo.split(","), strict=True))
+    assert (row["Type"], row["Name"], row["Failure Count"]) == ("POST", "/echo", "0")
+    assert int(row["Request Count"]) > 100
+    assert total.split(",")[columns.index("Request Count")] == row["Request Count"]
+
+
+def test_a_row_of_the_users_own_is_measured(tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        '[servers.my-wsgiref]\nspeaks = "wsgi"\npackages = ["waitress"]\nconcurrency = "thread"\n'
+        'command = "waitress-serve --listen={host}:{port} --threads={threads} {app}"\n'
+    )
+    finished = gatebench(
+        "run", "my-wsgiref", "--servers", "mine.toml", "--scenario", "hello", *QUICK, cwd=tmp_path
+    )
+    assert finished.code == 0, finished.err
+    assert finished.document["cells"][0]["server"] == "my-wsgiref"
+
+
+def test_second_run_right_after_a_killed_one_works(tmp_path):
+    with started("run", "uvicorn", "--scenario", "hello", cwd=tmp_path) as first:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            first.communicate(timeout=4)
+        first.kill()
+    finished = gatebench("run", "uvicorn", "--scenario", "hello", *QUICK, cwd=tmp_path)
+    assert finished.code == 0, finished.err
+    runs = sorted((tmp_path / "results").iterdir())
+    assert len(runs) == 2
+    shown = gatebench("report", runs[0].name, cwd=tmp_path)
+    assert shown.code == 0
+    assert "no trial was finished (unfinished)" in shown.out
