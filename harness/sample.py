@@ -20,8 +20,8 @@ import psutil
 import pyarrow as pa
 
 HZ = 10.0
-TREE_S = 0.5  # how often the tree is looked through for new processes
-PSS_SHARE = 0.008  # of one CPU
+TREE_S = 1.0  # how often the tree is looked through for new processes
+PSS_SHARE = 0.004  # of one CPU
 
 INTEGERS = (
     "rss_bytes",

@@ -106,8 +106,7 @@ class Parser:
         data = b"".join([*self._pieces, data])
         self._pieces.clear()
         if _BOM.startswith(data):  # all of it too: no event can be complete yet
-            if data:
-                self._pieces.append(data)
+            self._pieces.append(data)
             return b""
         self._at_start = False
         return data.removeprefix(_BOM)

@@ -1,0 +1,138 @@
+"""Cells: equal budgets, and what cannot be measured is refused or left out, in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.cells import DEFAULT_SCENARIOS, DEFAULT_SERVERS, Budget, cell_of, make_cells
+from harness.model import Cell, ConfigurationError, Load
+from harness.registry import Registry, load_registry
+
+REGISTRY = load_registry()
+BUDGET = Budget(workers=3, threads=5, users=40)
+HELLO = REGISTRY.scenarios["hello"]
+
+
+def names(cells):
+    return [(cell.server.name, cell.scenario.name) for cell in cells]
+
+
+@pytest.mark.parametrize("server", REGISTRY.servers.values(), ids=lambda server: server.name)
+def test_every_server_gets_the_part_of_the_budget_that_it_can_take(server):
+    cell = cell_of(server, HELLO, BUDGET, REGISTRY)
+    assert cell.load == Load(users=40)
+    assert cell.workers == (3 if "{workers}" in server.command else 1)
+    assert cell.threads == (5 if "{threads}" in server.command else None)
+
+
+def test_budget_is_really_split_three_ways():
+    budgets = {
+        name: (cell.workers, cell.threads)
+        for name in ("gunicorn-sync", "gunicorn-gthread", "waitress", "daphne")
+        for cell in [cell_of(REGISTRY.servers[name], HELLO, BUDGET, REGISTRY)]
+    }
+    assert budgets == {
+        "gunicorn-sync": (3, None),
+        "gunicorn-gthread": (3, 5),
+        "waitress": (1, 5),
+        "daphne": (1, None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "threads", "slots"),
+    [
+        ("process", None, 3),
+        ("thread", 5, 15),
+        ("thread", None, 3),
+        ("greenlet", None, None),
+        ("event-loop", None, None),
+    ],
+)
+def test_slots_are_what_can_be_in_service_at_once(concurrency, threads, slots):
+    server = replace(REGISTRY.servers["waitress"], concurrency=concurrency)
+    cell = Cell(server, REGISTRY.apps["wsgi"], HELLO, Load(1), workers=3, threads=threads)
+    assert cell.slots == slots
+
+
+def test_named_servers_and_scenarios_make_every_pair():
+    cells, notes = make_cells(REGISTRY, ["uvicorn", "waitress"], ["echo", "hello"], BUDGET)
+    assert names(cells) == [
+        ("uvicorn", "echo"),
+        ("uvicorn", "hello"),
+        ("waitress", "echo"),
+        ("waitress", "hello"),
+    ]
+    assert notes == []
+
+
+def test_named_scenario_that_servers_cannot_meet_is_refused_naming_each():
+    with pytest.raises(ConfigurationError) as caught:
+        make_cells(
+            REGISTRY, ["waitress", "uvicorn", "gunicorn-sync"], ["hello", "websocket-echo"], BUDGET
+        )
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "server waitress (WSGI) does not offer" in line
+    assert "server gunicorn-sync (WSGI) does not offer" in line
+    assert "uvicorn (" not in line
+
+
+def test_unnamed_scenario_that_a_server_cannot_meet_is_left_out_with_a_note():
+    cells, notes = make_cells(REGISTRY, ["waitress", "uvicorn"], [], BUDGET)
+    everything = list(REGISTRY.scenarios)
+    assert names(cells) == [
+        *(("waitress", name) for name in everything if name != "websocket-echo"),
+        *(("uvicorn", name) for name in everything),
+    ]
+    assert notes == [
+        "left out: scenario websocket-echo needs websocket, which server waitress (WSGI) "
+        "does not offer"
+    ]
+
+
+def test_server_that_can_do_nothing_is_refused_also_without_names():
+    only = Registry(
+        REGISTRY.servers, REGISTRY.apps, {"ws": REGISTRY.scenarios["websocket-echo"]}
+    )
+    with pytest.raises(ConfigurationError, match="needs websocket, which server waitress"):
+        make_cells(only, ["waitress"], [], BUDGET)
+
+
+def test_answer_that_a_server_cannot_give_leaves_its_scenario_out():
+    weak = replace(REGISTRY.servers["waitress"], cannot={"echo": "it is deaf"})
+    registry = replace(REGISTRY, servers={"waitress": weak})
+    cells, notes = make_cells(registry, ["waitress"], [], BUDGET)
+    assert ("waitress", "echo") not in names(cells)
+    assert any(note.endswith("cannot give: it is deaf") for note in notes)
+    with pytest.raises(ConfigurationError, match="it is deaf"):
+        make_cells(registry, ["waitress"], ["echo"], BUDGET)
+
+
+def test_without_names_there_is_a_default_set_that_everyone_can_do():
+    cells, notes = make_cells(REGISTRY, [], [], BUDGET)
+    assert names(cells) == [
+        (server, scenario) for server in DEFAULT_SERVERS for scenario in DEFAULT_SCENARIOS
+    ]
+    assert notes == []
+    assert {cell.server.speaks for cell in cells} == {"wsgi", "asgi"}
+
+
+def test_default_servers_take_a_named_scenario():
+    with pytest.raises(ConfigurationError, match="gunicorn-sync"):
+        make_cells(REGISTRY, [], ["websocket-echo"], BUDGET)
+    cells, _ = make_cells(REGISTRY, [], ["echo"], BUDGET)
+    assert names(cells) == [(server, "echo") for server in DEFAULT_SERVERS]
+
+
+def test_app_of_another_interface_is_refused():
+    with pytest.raises(ConfigurationError, match="app asgi speaks ASGI but server waitress"):
+        make_cells(REGISTRY, ["uvicorn", "waitress"], ["hello"], BUDGET, app="asgi")
+
+
+def test_version_and_python_are_part_of_the_cell():
+    cells, _ = make_cells(REGISTRY, ["uvicorn@0.30"], ["hello"], BUDGET, python="3.13")
+    assert cells[0].server.label == "uvicorn@0.30 (Python 3.13)"
+    assert cells[0].name == "uvicorn@0.30 (Python 3.13) · asgi · hello"
