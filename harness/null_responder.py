@@ -44,7 +44,7 @@ HELLO = b"Hello, world!"
 BAD = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 Lookup = Callable[[bytes], bytes | None]
-NOTHING: Lookup = {}.get
+EMPTY: dict[bytes, bytes] = {}
 
 
 class BadInputError(Exception):
@@ -103,7 +103,7 @@ class Responder:
         while True:
             try:
                 # the descriptor alone: a socket object would cost more than the rest of this
-                fd, _ = listener._accept()
+                fd, _ = listener._accept()  # type: ignore[attr-defined]  # in no stub
             except OSError:  # none waits, or there is no descriptor left for it
                 return
             os.set_blocking(fd, False)
@@ -140,7 +140,7 @@ class Responder:
             whole = False
         if buffer and fd not in self.ending:
             self.partial[fd] = buffer
-            self.lookups[fd] = NOTHING
+            self.lookups[fd] = EMPTY.get
             whole = False
         else:
             self.partial.pop(fd, None)

@@ -12,9 +12,9 @@ the one before it was due, not when its answer got out, so the stub's own latene
 
 A connection's requests, or WebSocket messages, are answered one at a time and in order. `/`,
 `/echo`, `/sleep` and each message take a service time, all else none. An n-th is counted over all
-requests where nothing else is said, and over each connection's own messages; a request suffers
-one fault at most: drop, stall, status or wrong body, in this order. At rest: received = answered
-+ dropped + stalled + abandoned (the client left before its answer was out).
+requests where nothing else is said; a request suffers one fault at most: drop, stall, status,
+wrong body, in this order. At rest: received = answered + dropped + stalled + abandoned (the
+client left before its answer was out).
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ import hashlib
 import heapq
 import itertools
 import json
-import math
 import os
-import platform
 import random
 import re
 import resource
@@ -40,27 +38,28 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Generator
-from http.client import responses
 from time import monotonic_ns as now_ns
 from typing import Any, NamedTuple
 
 LIMIT_BYTES = 17 * 1024 * 1024  # of one request or frame, its head included
 SPIN_NS = 250_000  # by so much a timed wait may end too late
-SPLIT_GAP_NS = 100_000  # between two pieces, so that they are read apart
+SPLIT_GAP_NS = 100_000  # between two pieces, so that they can be read apart
 EPOCH_NS = int(os.environ.get("GATEBENCH_EPOCH_NS", "0"))
 PERIOD_NS = int(os.environ.get("GATEBENCH_PERIOD_NS", "500000000"))
 HOLD_NS = int(float(os.environ.get("GATEBENCH_HOLD_S", "30")) * 1e9)
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 FIELDS = b"Content-Type: %s\r\nContent-Length: %d\r\n"
 STREAM = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
 UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
 ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+REQUEST = re.compile(rb"(\S+) ([^\s?]*)\??(\S*) HTTP/1\.([01])\r\n((?:[^\r\n]+\r\n)*)\r\n")
 COUNTERS = (
     "accepted", "open", "max_open", "received", "answered", "dropped", "stalled", "abandoned",
     "closed", "wrong_statuses", "wrong_bodies", "bad_requests", "ws_received", "ws_sent",
     "ws_dropped", "ws_duplicated", "ws_reordered", "queue_max",
 )  # fmt: skip
 READ, WRITE = 0, 1
+Request = tuple[bytes, bytes, bytes, dict[bytes, bytes], bytes, bool]
 Talk = Generator[int, None, None]  # yields what it waits for: READ, WRITE, or a time in ns
 
 
@@ -81,48 +80,20 @@ class Connection:
     def __init__(self, sock: socket.socket, converse: Callable[[Connection], Talk]) -> None:
         self.sock, self.buffer, self.talk = sock, bytearray(), converse(self)
         self.arrived_ns, self.requests, self.waits_for = 0, 0, READ
-        self.open = self.counted = True
-
-
-class Station:
-    """Servers behind one queue, first come first served.
-
-    Lindley's recursion gives each service's end at its arrival, so no queue is simulated.
-    """
-
-    def __init__(self, knobs: argparse.Namespace) -> None:
-        self.knobs, self.random = knobs, random.Random(knobs.seed)
-        self.ends: list[int] = []  # a heap of when each server is done with all it has
-        self.starts: deque[int] = deque()  # when each service that waits will begin
-
-    def admit(self, arrived_ns: int, extra_ns: int) -> int:
-        """When the service of what came now is over: its own time and `extra_ns`."""
-        while self.ends and self.ends[0] <= arrived_ns:
-            heapq.heappop(self.ends)
-        start = arrived_ns
-        if 0 < self.knobs.concurrency <= len(self.ends):
-            start = heapq.heappop(self.ends)
-            self.starts.append(start)
-        end: int = start + self.knobs.service(self.random) + extra_ns
-        heapq.heappush(self.ends, end)
-        return end
-
-    def queued(self, at_ns: int) -> int:
-        """How many wait for their service to begin."""
-        while self.starts and self.starts[0] <= at_ns:
-            self.starts.popleft()
-        return len(self.starts)
+        self.open, self.counted, self.websocket = True, True, False
 
 
 class Stub:
     """One thread, one epoll set, one heap of what is due, and a generator per connection."""
 
     def __init__(self, knobs: argparse.Namespace, listener: socket.socket) -> None:
-        self.knobs, self.listener, self.station = knobs, listener, Station(knobs)
+        self.knobs, self.listener, self.random = knobs, listener, random.Random(knobs.seed)
         self.counts = dict.fromkeys(COUNTERS, 0)
         self.connections: dict[int, Connection] = {}
         self.due: list[tuple[int, int, Connection]] = []
         self.order = itertools.count()
+        self.ends: list[int] = []  # a heap of when each place of service is free for good
+        self.starts: deque[int] = deque()  # when each service that waits will begin
         self.first_ns = self.waits = self.late_ns = self.late_max_ns = 0
         self.epoll = select.epoll()
         self.epoll.register(listener, select.EPOLLIN)
@@ -188,11 +159,11 @@ class Stub:
     def enter(self, sock: socket.socket) -> None:
         """Begin the conversation of a new connection."""
         sock.setblocking(False)
-        self.connections[sock.fileno()] = Connection(sock, self.converse)
+        it = self.connections[sock.fileno()] = Connection(sock, self.converse)
         self.epoll.register(sock, select.EPOLLIN)
         self.counts["accepted"] += 1
         self.counts["open"] += 1
-        self.step(self.connections[sock.fileno()])
+        self.step(it)
 
     def note_open(self) -> None:
         """Keep the maximum; called before it falls, so that a counters' reader is not in it."""
@@ -202,46 +173,337 @@ class Stub:
 
     def converse(self, it: Connection) -> Talk:
         """Answer request after request. ValueError if one makes no sense."""
-        knobs, counts = self.knobs, self.counts
-        while True:
+        knobs, counts, keep = self.knobs, self.counts, True
+        while keep:
             while (request := parse_request(it.buffer)) is None:
                 yield READ
-            path, fields, keep = request[1], request[3], request[5]
+            method, path, query, fields, body, keep = request
             if path == b"/__counters__":
                 if it.counted and not it.requests:
                     it.counted = False
                     counts["accepted"] -= 1
                     counts["open"] -= 1
-                answer = Answer(0, self.report())
-                yield from self.write(it, [head_of(answer, keep) + answer.body])
-            else:
-                counts["received"] += 1
-                it.requests += 1
-                self.first_ns = self.first_ns or it.arrived_ns
-                if nth(knobs.drop_every, it.requests):
-                    counts["dropped"] += 1
-                    if knobs.drop_how == "reset":
-                        linger = struct.pack("ii", 1, 0)
-                        it.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                    return
-                if nth(knobs.stall_every, counts["received"]):
-                    counts["stalled"] += 1
-                    while True:
-                        yield READ
-                answer = self.spoil(self.route(it, *request[:5]))
-                last = answer.then is None and it.requests == knobs.close_after
-                head = head_of(answer, keep and not (last and knobs.announce))
-                try:
-                    yield from self.wait(answer.due_ns)
-                    yield from self.write(it, self.cut(head, answer.body))
-                except OSError:
-                    counts["abandoned"] += 1
-                    raise
-                counts["answered"] += 1
-                if answer.then:
-                    yield from answer.then(it)
-                counts["closed"] += last
-                keep = keep and not last
-            if not keep:
+                answer = Answer(0, self.report(), b"application/json")
+                yield from self.write(it, head_of(answer, keep) + answer.body)
+                continue
+            counts["received"] += 1
+            it.requests += 1
+            self.first_ns = self.first_ns or it.arrived_ns
+            if nth(knobs.drop_every, it.requests):
+                counts["dropped"] += 1
+                if knobs.drop_how == "reset":
+                    linger = struct.pack("ii", 1, 0)
+                    it.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 return
+            if nth(knobs.stall_every, counts["received"]):
+                counts["stalled"] += 1
+                while True:
+                    yield READ
+            answer = self.spoil(self.route(it, method + b" " + path, query, fields, body))
+            last = answer.then is None and it.requests == knobs.close_after
+            head = head_of(answer, keep and not (last and knobs.announce))
+            try:
+                yield from self.wait(answer.due_ns)
+                yield from self.write(it, head, answer.body)
+            except OSError:
+                counts["abandoned"] += 1
+                raise
+            counts["answered"] += 1
+            if answer.then:
+                yield from answer.then(it)
+            counts["closed"] += last
+            keep = keep and not last
             it.arrived_ns = now_ns()  # whatever the buffer holds already: its turn begins now
+
+    def route(
+        self, it: Connection, what: bytes, query: bytes, fields: dict[bytes, bytes], body: bytes
+    ) -> Answer:
+        """What the app contract answers, and when."""
+        answer = Answer(it.arrived_ns, b"not found\n", status=404)
+        if what == b"GET /":
+            answer = Answer(self.admit(it), b"Hello, world!")
+        elif what == b"POST /echo":
+            media = fields.get(b"content-type", b"application/octet-stream")
+            answer = Answer(self.admit(it), body, media)
+        elif found := re.fullmatch(rb"GET /sleep/(\d{1,12})", what):
+            due_ns = self.admit(it, int(found[1]) * 1_000_000)
+            answer = Answer(due_ns, b"slept %s ms" % found[1])
+        elif what == b"GET /poll":
+            after = re.search(rb"(?:^|&)after=(\d{1,12})$", query)
+            event = int(after[1]) + 1 if after else next_event()
+            due_ns, limit_ns = max(event_ns(event), it.arrived_ns), it.arrived_ns + HOLD_NS
+            answer = Answer(due_ns, b"%d %d" % (event, event_ns(event)))
+            if due_ns > limit_ns:
+                answer = Answer(limit_ns, status=204)
+        elif what == b"GET /events":
+            answer = Answer(it.arrived_ns, fields=STREAM, then=self.push)
+        elif what == b"GET /whoami":
+            facts = {"pid": os.getpid(), "thread": "MainThread", "server": "stub", "loop": None}
+            facts |= {"interface": "stub", "http": "1.1", "python": sys.version.split()[0]}
+            answer = Answer(it.arrived_ns, json.dumps(facts).encode(), b"application/json")
+        elif what in (b"GET /ws", b"GET /ws/ticks") and b"sec-websocket-key" in fields:
+            digest = hashlib.sha1(fields[b"sec-websocket-key"] + ACCEPT).digest()  # noqa: S324  RFC
+            then = self.echo if what == b"GET /ws" else self.push
+            upgrade = UPGRADE % base64.b64encode(digest)
+            it.websocket = True
+            answer = Answer(it.arrived_ns, status=101, fields=upgrade, then=then)
+        return answer
+
+    def spoil(self, right: Answer) -> Answer:
+        """The right answer, or the wrong one whose turn it is."""
+        every, status = self.knobs.status_every
+        if nth(every, self.counts["received"]):
+            self.counts["wrong_statuses"] += 1
+            return Answer(right.due_ns, b"as told\n", status=int(status))
+        if nth(self.knobs.wrong_body_every, self.counts["received"]) and right.body:
+            self.counts["wrong_bodies"] += 1
+            return right._replace(body=right.body[:-1] + bytes([right.body[-1] ^ 1]))
+        return right
+
+    def admit(self, it: Connection, extra_ns: int = 0) -> int:
+        """When the service of what just arrived is over: its own time and `extra_ns`.
+
+        Lindley's recursion gives it at the arrival, so the queue itself is not simulated.
+        """
+        while self.ends and self.ends[0] <= it.arrived_ns:
+            heapq.heappop(self.ends)
+        while self.starts and self.starts[0] <= it.arrived_ns:
+            self.starts.popleft()
+        start = it.arrived_ns
+        if 0 < self.knobs.concurrency <= len(self.ends):
+            start = heapq.heappop(self.ends)
+            self.starts.append(start)
+            self.counts["queue_max"] = max(self.counts["queue_max"], len(self.starts))
+        end: int = start + self.knobs.service(self.random) + extra_ns
+        heapq.heappush(self.ends, end)
+        return end
+
+    def wait(self, due_ns: int) -> Talk:
+        """Wait until then, or to the end of the freeze that it falls into."""
+        begin, length = (round(seconds * 1e9) for seconds in self.knobs.freeze)
+        if 0 <= due_ns - self.first_ns - begin < length:
+            due_ns = self.first_ns + begin + length
+        yield due_ns
+        late_ns = now_ns() - due_ns
+        self.waits += 1
+        self.late_ns += late_ns
+        self.late_max_ns = max(self.late_max_ns, late_ns)
+
+    def write(self, it: Connection, head: bytes, body: bytes = b"") -> Talk:
+        """Send an answer in the pieces that the knobs ask for, a system call for each."""
+        size, pieces = self.knobs.split, [head, body] if self.knobs.nagle else [head + body]
+        if size:
+            pieces = [(head + body)[at : at + size] for at in range(0, len(head + body), size)]
+        for number, piece in enumerate(pieces):
+            if number and size:
+                yield now_ns() + SPLIT_GAP_NS
+            rest = memoryview(piece)
+            while rest:
+                try:
+                    rest = rest[it.sock.send(rest) :]
+                except BlockingIOError:
+                    yield WRITE
+
+    def report(self) -> bytes:
+        """The counters, what is in the station now, and by how much answers were late."""
+        self.note_open()
+        now = {
+            "queued": sum(start > now_ns() for start in self.starts),
+            "in_service": sum(end > now_ns() for end in self.ends),
+            "late_mean_s": self.late_ns / max(1, self.waits) / 1e9,
+            "late_max_s": self.late_max_ns / 1e9,
+        }
+        return json.dumps(self.counts | now).encode()
+
+    def echo(self, it: Connection) -> Talk:
+        """Echo WebSocket messages, but for those whose turn is another."""
+        held, knobs, counts = b"", self.knobs, self.counts
+        try:
+            for number in itertools.count(1):
+                while not (message := (yield from self.message(it))):
+                    yield READ
+                counts["ws_received"] += 1
+                if nth(knobs.ws_drop_every, number):
+                    counts["ws_dropped"] += 1
+                elif nth(knobs.ws_reorder_every, number) and not held:
+                    held = message
+                else:
+                    copies = 1 + nth(knobs.ws_duplicate_every, number)
+                    yield from self.wait(self.admit(it))
+                    yield from self.write(it, message * copies, held)
+                    counts["ws_sent"] += copies + bool(held)
+                    counts["ws_duplicated"] += copies - 1
+                    counts["ws_reordered"] += bool(held)
+                    held = b""
+                    it.arrived_ns = now_ns()
+        finally:
+            counts["ws_dropped"] += bool(held)  # its next never came
+
+    def message(self, it: Connection) -> Generator[int, None, bytes]:
+        """Answer control frames up to a message; return its echo, nothing if there is none yet."""
+        while frame := parse_frame(it.buffer):
+            opcode, payload = frame
+            if opcode in (TEXT, BINARY):
+                return frame_of(opcode, payload)
+            if opcode in (PING, CLOSE):
+                yield from self.write(it, frame_of(opcode + (opcode == PING), payload))
+            if opcode == CLOSE:
+                raise ConnectionAbortedError
+        return b""
+
+    def push(self, it: Connection) -> Talk:
+        """Send every tick, as WebSocket messages (control frames are seen as often) or events."""
+        for event in itertools.count(next_event()):
+            yield from self.wait(event_ns(event))
+            text = b"%d %d" % (event, event_ns(event))
+            if it.websocket:
+                while (yield from self.message(it)):
+                    pass
+                yield from self.write(it, frame_of(TEXT, text))
+                self.counts["ws_sent"] += 1
+            else:
+                text = b"id: %d\ndata: %s\n\n" % (event, text)
+                yield from self.write(it, b"%x\r\n%s\r\n" % (len(text), text))
+
+
+def parse_request(buffer: bytearray) -> Request | None:
+    """Take (method, path, query, fields, body, keep-alive) off the buffer; None if not whole.
+
+    Field names are in lower case. ValueError if it makes no sense.
+    """
+    head = REQUEST.match(buffer)
+    if head is None:
+        if b"\r\n\r\n" in buffer:
+            raise ValueError("not a request")
+        return None
+    pairs = (line.partition(b":") for line in head[5].splitlines())
+    fields = {name.lower(): value.strip() for name, _, value in pairs}
+    if b"transfer-encoding" in fields:
+        raise ValueError("a body needs a Content-Length")
+    end = head.end() + int(fields.get(b"content-length", b"0"))
+    if len(buffer) < end:
+        return None
+    keep = head[4] == b"1" and fields.get(b"connection", b"").lower() != b"close"
+    request = head[1], head[2], head[3], fields, bytes(buffer[head.end() : end]), keep
+    del buffer[:end]
+    return request
+
+
+def head_of(answer: Answer, keep: bool) -> bytes:
+    """The head of a response."""
+    fields = answer.fields
+    if not fields and answer.status != 204:
+        fields = FIELDS % (answer.media, len(answer.body))
+    line = b"HTTP/1.1 %d %s\r\n" % (answer.status, b"OK" if answer.status == 200 else b"Not OK")
+    return line + fields + (b"\r\n" if keep else b"Connection: close\r\n\r\n")
+
+
+def parse_frame(buffer: bytearray) -> tuple[int, bytes] | None:
+    """Take (opcode, payload) off the buffer; None if not whole, ValueError if in fragments."""
+    if len(buffer) < 2:
+        return None
+    size, at = buffer[1] & 127, 2
+    if not buffer[1] & 128 or buffer[0] & 240 != 128:
+        raise ValueError("a frame has to be masked and whole")
+    if size > 125:
+        at = 4 if size == 126 else 10
+        size = int.from_bytes(buffer[2:at], "big")
+    if len(buffer) < at + 4 + size:
+        return None
+    mask = (bytes(buffer[at : at + 4]) * (size // 4 + 1))[:size]
+    masked = int.from_bytes(buffer[at + 4 : at + 4 + size], "big")
+    opcode = buffer[0] & 15
+    del buffer[: at + 4 + size]
+    return opcode, (masked ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
+
+
+def frame_of(opcode: int, payload: bytes) -> bytes:
+    """A whole frame from the server."""
+    size, first = len(payload), opcode | 128
+    if size < 126:
+        return bytes((first, size)) + payload
+    short = size < 65536
+    return struct.pack("!BBH" if short else "!BBQ", first, 127 - short, size) + payload
+
+
+def next_event() -> int:
+    """The first event that has not happened yet."""
+    return max(0, (now_ns() - EPOCH_NS) // PERIOD_NS + 1)
+
+
+def event_ns(event: int) -> int:
+    """When the event happens, on CLOCK_MONOTONIC."""
+    return EPOCH_NS + event * PERIOD_NS
+
+
+def nth(every: int, number: int) -> bool:
+    """Whether it is this one's turn; never, if `every` is 0."""
+    return every > 0 and number % every == 0
+
+
+def service(text: str) -> Callable[[random.Random], int]:
+    """Read a distribution as a draw of nanoseconds; ValueError if it is none."""
+    kind, _, rest = text.partition(":")
+    a, b = map(float, f"{rest},0".split(",")[:2])
+    if kind == "exp" and a > 0:
+        return lambda source: round(source.expovariate(a) * 1e9)
+    if kind == "lognormal" and a > 0:
+        return lambda source: round(source.lognormvariate(0.0, b) * a * 1e9)
+    if kind == "fixed" and a >= 0:
+        return lambda _: round(a * 1e9)
+    raise ValueError(text)
+
+
+def pair(text: str) -> tuple[float, float]:
+    """Read two numbers with `,` or `:` between; ValueError if it is not that."""
+    first, second = map(float, re.split("[,:]", text))
+    return first, second
+
+
+def main(arguments: list[str]) -> str | None:
+    """Run the stub; return what to exit with, None if all was well."""
+    parser = argparse.ArgumentParser(prog="stub.py")
+    parser.add_argument("port", type=int)
+    for flag, kind, default, text in KNOBS:
+        parser.add_argument(flag, type=kind, default=default, help=text)
+    parser.add_argument("--drop-how", choices=("close", "reset"), default="close")
+    parser.add_argument("--announce", action="store_true", help="--close-after says so before")
+    parser.add_argument("--nagle", action="store_true", help="head, then body; no TCP_NODELAY")
+    knobs = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # connections inherit it
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not knobs.nagle)
+    try:
+        listener.bind(("127.0.0.1", knobs.port))
+        listener.listen(4096)
+    except (OSError, OverflowError) as error:
+        return f"stub: cannot listen on 127.0.0.1:{knobs.port}: {error}"
+    listener.setblocking(False)
+    gc.disable()  # a collection would make answers late
+    print("ready", flush=True)
+    Stub(knobs, listener).serve()
+    return None
+
+
+KNOBS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
+    ("--service", service, "fixed:0", "fixed:S, exp:RATE (per second) or lognormal:MEDIAN_S,SIGMA"),
+    ("--seed", int, "1", "of the service times"),
+    ("--concurrency", int, "0", "requests in service at once, 0: no limit"),
+    ("--freeze", pair, "0,0", "AT_S,FOR_S after the first request: what is due then waits"),
+    ("--drop-every", int, "0", "N: a connection's n-th request ends it, unanswered"),
+    ("--close-after", int, "0", "N: close a connection after its n-th answer"),
+    ("--status-every", pair, "0:503", "N:STATUS: the n-th request's status"),
+    ("--wrong-body-every", int, "0", "N: one byte of the n-th request's answer is wrong"),
+    ("--stall-every", int, "0", "N: the n-th request is never answered, and occupies nothing"),
+    ("--split", int, "0", "BYTES: answers are written in pieces of that size"),
+    ("--ws-drop-every", int, "0", "N: a WebSocket's n-th message is not echoed"),
+    ("--ws-duplicate-every", int, "0", "N: a WebSocket's n-th message is echoed twice"),
+    ("--ws-reorder-every", int, "0", "N: a WebSocket's n-th message is echoed after its next"),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

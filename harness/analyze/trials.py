@@ -21,6 +21,7 @@ COLUMNS = (
     "wait_s", "notes", "python", "versions", "argv",
     "outcome", "failure", "during", "log", "startup_s", "workers_seen", "window_s",
     "requests", "throughput_per_s", "errors", "error_kinds", "in_flight", "starved",
+    "requests_per_connection",
     "latency_measure", "mean_s", "min_s", "longest_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
     "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus",
     "server_pss_bytes", "server_rss_bytes", "processes",
@@ -96,6 +97,7 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
         "error_kinds": {f"{e['kind']} {e['name']}": e["count"] for e in load["errors"]},
         "in_flight": load["in_flight"],
         "starved": load["starved"],
+        "requests_per_connection": _per_connection(load),
         "client": load["client"],
         "sampler_cpu_share": trial.facts["sampler"]["cpu_share"],
     }
@@ -107,6 +109,12 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
     measures["server_cpu_share"] = measures["server_cpu_s"] / window_s
     measures["generator_cpu_share"] = measures.pop("generator_cpu_s") / window_s / load["processes"]
     return measures
+
+
+def _per_connection(load: dict[str, Any]) -> float | None:
+    """Requests sent on each connection, from the start; None under Locust's own clients."""
+    total = load["since_start"]
+    return total["sent"] / total["connects"] if total["connects"] else None
 
 
 def _latencies(trial: StoredTrial, measure: str) -> dict[str, Any]:

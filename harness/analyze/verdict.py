@@ -23,6 +23,7 @@ LITTLE = 0.05
 # libuv's clock counts whole milliseconds, so its timers may fire up to one early
 CLOCK_S = 0.001
 STALL_S = 1.0
+KEPT_REQUESTS = 2.0  # on a connection, at least, where connections are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,13 @@ def _blemishes(row: Mapping[str, Any]) -> Iterator[Finding]:
             "stalled",
             NO_STEADY_STATE,
             f"no request was completed for {row['gap_s']:.1f} s while requests were in flight",
+        )
+    reused = row["requests_per_connection"]
+    if reused is not None and reused < KEPT_REQUESTS:
+        yield Finding(
+            "no keep-alive",
+            VALID,
+            f"{reused:.1f} requests on each connection: it was opened anew for most of them",
         )
     if row["starved"]:
         yield Finding(

@@ -47,10 +47,15 @@ class HttpConnection(Connection):
 
     def _fresh_parser(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
+        self._fresh_answer()
+
+    def _fresh_answer(self) -> None:
+        self._like = b""  # the known answer that this one equals so far,
+        self._alike = 0  # up to here
+        self._parsed = False
+        self._pieces: list[bytes] = []
         self._body: list[bytes] = []
-        self._complete = False
-        self._headed = False
-        self._framed = False
+        self._headed = self._framed = self._keep = self._complete = False
 
     def opened(self) -> None:
         """The first request of a new connection."""
@@ -58,31 +63,51 @@ class HttpConnection(Connection):
         self.send(self.request)
 
     def received(self, data: bytes, now: int) -> None:
-        """One more piece of the answer; mostly the whole of it."""
-        if data == self.known.answer and not self._headed:
+        """One more piece of the answer; mostly the whole of it, and like the one before."""
+        if data == self.known.answer and not (self._alike or self._parsed):
             self.track.answer(now, now - self.sent_at)
             self.send(self.request)
-            return
-        whole = not self._headed
+        elif self._parsed or not self._resembles(data, now):
+            self._parse(data, now)
+
+    def _resembles(self, data: bytes, now: int) -> bool:
+        """Whether the answer still equals the known one; a server may send it in pieces."""
+        like = self._like or self.known.answer
+        end = self._alike + len(data)
+        if like[self._alike : end] != data:
+            return False
+        if end < len(like):
+            self._like, self._alike = like, end
+        else:
+            self._like, self._alike = b"", 0
+            self.track.answer(now, now - self.sent_at)
+            self.send(self.request)
+        return True
+
+    def _parse(self, data: bytes, now: int) -> None:
+        if not self._parsed:  # from its beginning
+            self._parsed = True
+            data = self._like[: self._alike] + data
+        self._pieces.append(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.wrong(PROTOCOL, f"{error}: {data[:80]!r}")
             return
         if self._complete:
-            self._answered(now, data if whole else None)
+            self._answered(now)
 
     def ended(self, now: int) -> None:
         """An end is how an answer of unannounced length is complete; otherwise it is an error."""
         if self._headed and not self._framed:
-            self._answered(now, None)
+            self._answered(now)
         else:
-            part = "within an answer" if self._headed else "without an answer"
+            begun = self._parsed or self._alike
+            part = "within an answer" if begun else "without an answer"
             self.wrong(EARLY_CLOSE, f"the server closed the connection {part}")
 
-    def _answered(self, now: int, whole: bytes | None) -> None:
+    def _answered(self, now: int) -> None:
         body = b"".join(self._body)
-        keep = self.parser.should_keep_alive() and self._framed
         try:
             self.exchange.check(self.parser.get_status_code(), body)
         except WrongAnswerError as error:
@@ -92,13 +117,12 @@ class HttpConnection(Connection):
         self.track.answer(now, now - self.sent_at)
         self.track.answer_bytes = len(body)
         self.right(body, now)
-        if not keep:
+        if not self._keep:
             self.reopen()
             return
-        if whole is not None and isinstance(self.exchange.expect, bytes):
-            self.known.answer = whole
-        self._body = []
-        self._complete = self._headed = self._framed = False
+        if isinstance(self.exchange.expect, bytes):
+            self.known.answer = b"".join(self._pieces)
+        self._fresh_answer()
         self.send(self.request)
 
     def right(self, body: bytes, now: int) -> None:
@@ -126,6 +150,8 @@ class HttpConnection(Connection):
         if self.parser.get_status_code() < 200:
             self._headed = self._framed = False
         else:
+            # only here does the parser still know; what comes behind the answer is not of it
+            self._keep = self._framed and self.parser.should_keep_alive()
             self._complete = True
 
 

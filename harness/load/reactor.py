@@ -135,6 +135,7 @@ class Connection:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket, self.receive, self._send = made, made.recv, made.send
         self._connecting = True
+        self.track.connects += 1
         self.reactor.add(self, made.fileno())
         code = made.connect_ex(self.address)
         if code not in (0, *PENDING):

@@ -37,6 +37,7 @@ class Track:
         self.method = method
         self.name = name
         self.sent = 0
+        self.connects = 0
         self.answer_bytes = 0
         self.done = array("q")
         self.took = array("q")
@@ -113,11 +114,12 @@ class Recorder:
         return self._tracks[key]
 
     def totals(self) -> dict[str, int]:
-        """Requests since the start: sent, ok, failed."""
+        """Since the start: requests sent, ok and failed, and connections opened for them."""
         return {
             "sent": sum(track.sent for track in self.tracks),
             "ok": sum(len(track.done) for track in self.tracks),
             "failed": sum(track.failed for track in self.tracks),
+            "connects": sum(track.connects for track in self.tracks),
         }
 
     def save(self, folder: Path, start_ns: int, end_ns: int, facts: dict[str, Any]) -> None:

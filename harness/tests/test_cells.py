@@ -94,9 +94,7 @@ def test_unnamed_scenario_that_a_server_cannot_meet_is_left_out_with_a_note():
 
 
 def test_server_that_can_do_nothing_is_refused_also_without_names():
-    only = Registry(
-        REGISTRY.servers, REGISTRY.apps, {"ws": REGISTRY.scenarios["websocket-echo"]}
-    )
+    only = Registry(REGISTRY.servers, REGISTRY.apps, {"ws": REGISTRY.scenarios["websocket-echo"]})
     with pytest.raises(ConfigurationError, match="needs websocket, which server waitress"):
         make_cells(only, ["waitress"], [], BUDGET)
 

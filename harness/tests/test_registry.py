@@ -201,7 +201,10 @@ def test_unbalanced_brace_names_the_row(table, command):
     assert line.startswith(f"{table} [servers.mine]: command: ")
 
 
-@pytest.mark.xfail(reason="shlex's ValueError waits for the launch, and looks like our own fault")
+@pytest.mark.xfail(
+    raises=pytest.fail.Exception,
+    reason="shlex's ValueError waits for the launch, and looks like our own fault",
+)
 def test_unclosed_quote_in_a_command_names_the_row(table):
     line = mistake_in(table, SERVER.replace("--port", "'--port"))
     assert line.startswith(f"{table} [servers.mine]: command: ")
@@ -222,7 +225,9 @@ def test_bad_requirement_is_quoted(table, text, row):
 @pytest.mark.parametrize("name", ["SIGTERM", "term", "NOPE"])
 def test_unknown_signal_says_how_to_write_one(table, name):
     line = mistake_in(table, SERVER + f'stop = "{name}"\n')
-    assert line == f"{table} [servers.mine]: stop = '{name}' is not a signal; write it like \"TERM\""
+    assert (
+        line == f"{table} [servers.mine]: stop = '{name}' is not a signal; write it like \"TERM\""
+    )
 
 
 def test_unknown_check_that_a_server_cannot_give_is_named_with_the_nearest(table):
@@ -279,7 +284,9 @@ def test_name_with_forbidden_characters_is_refused(table, name):
     assert "a name has no spaces, commas, @ or wildcards" in line
 
 
-@pytest.mark.xfail(reason="names and tables are put into the message as they are")
+@pytest.mark.xfail(
+    raises=AssertionError, reason="names and tables are put into the message as they are"
+)
 @pytest.mark.parametrize("head", ['servers."a\\nb"', '"ser\\nvers".mine'])
 def test_newline_in_a_name_does_not_break_the_line(table, head):
     mistake_in(table, SERVER.replace("servers.mine", head))
