@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import secrets
 import signal
 import sys
@@ -23,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import __version__, environment
+from harness import environment
 from harness.analyze import cells_frame, comparisons_frame, trials_frame
 from harness.analyze.verdict import FAILED, INVALID
 from harness.cells import Budget, cell_of, make_cells
@@ -38,6 +37,7 @@ from harness.model import (
     MeasurementError,
     Timing,
 )
+from harness.options import parser
 from harness.registry import Registry, load_registry
 from harness.report.document import document
 from harness.report.markdown import markdown
@@ -58,8 +58,6 @@ from harness.store import (
 
 DONE, OWN_FAULT, USAGE, NOT_MEASURED, INTERRUPTED = 0, 1, 2, 3, 130
 OVERHEAD_S = 4.0  # of a trial, beside warm-up and window, until the run has taught better
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|)")
-FACTORS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
 
 # a report that goes to a file or a pipe is not cut to 80 columns
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140
@@ -72,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = parser(COMMANDS).parse_args(argv)
         code = int(arguments.do(arguments) or DONE)
     except KeyboardInterrupt:
         _say("interrupted")
@@ -299,6 +297,14 @@ def do_doctor(arguments: argparse.Namespace) -> int:
     return NOT_MEASURED if needed else DONE
 
 
+COMMANDS = {
+    "list": do_list,
+    "run": do_run,
+    "serve": do_serve,
+    "report": do_report,
+    "doctor": do_doctor,
+}
+
 Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
@@ -360,114 +366,6 @@ def _complain(error: GatebenchError) -> None:
     err.print(Text(f"gatebench: {error}", style="red"), soft_wrap=True)
     if isinstance(error, MeasurementError) and error.log:
         err.print(Text("  " + error.log.replace("\n", "\n  ")), soft_wrap=True)
-
-
-def _duration(text: str) -> float:
-    match = DURATION.fullmatch(text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 5s, 500ms or 1m")
-    return float(match[1]) * FACTORS[match[2]]
-
-
-def _window(text: str) -> float:
-    seconds = _duration(text)
-    if seconds < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is too short to measure; give 1s or more")
-    return seconds
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
-
-
-class _Parser(argparse.ArgumentParser):
-    """One clear line for a mistake, instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit 2 with the mistake and where help is."""
-        self.exit(USAGE, f"gatebench: {message} (see `{self.prog} --help`)\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="gatebench", description="Which Python web server, with which workers?")
-    parser.add_argument("--version", action="version", version=f"gatebench {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-
-    def command(name: str, do: Any, about: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=about, description=about)
-        made.set_defaults(do=do)
-        made.add_argument("--json", action="store_true", help="print one JSON document")
-        return made
-
-    def tables(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--servers", type=Path, action="append", metavar="FILE",
-                          help="a TOML file with rows of your own; may be given again")  # fmt: skip
-
-    def budget(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--app", help="the app to serve (default: the raw app of its interface)")
-        made.add_argument("--workers", type=_number, metavar="N",
-                          help="worker processes (default: one for each CPU the server gets)")  # fmt: skip
-        made.add_argument("--threads", type=_number, default=4, metavar="N",
-                          help="threads in each worker, where it has threads (default 4)")  # fmt: skip
-
-    def results(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--results", type=Path, default=Path("results"), metavar="DIR",
-                          help="where runs are kept (default: results)")  # fmt: skip
-
-    made = command("list", do_list, "what can be measured: servers, apps, scenarios")
-    made.add_argument("what", nargs="?", choices=("servers", "apps", "scenarios"))
-    tables(made)
-
-    made = command("run", do_run, "measure servers, store the run, and report it")
-    option = made.add_argument
-    option(
-        "server", nargs="*", metavar="SERVER", help="name, name@version or glob (default: a few)"
-    )
-    option(
-        "--scenario", action="append", metavar="S,...", help="kinds of work (default: all it can)"
-    )
-    option(
-        "--users",
-        type=_number,
-        default=32,
-        metavar="N",
-        help="closed load: users, each waiting for its last answer (default 32)",
-    )
-    option("--rate", type=float, metavar="R", help="open load: arrivals per second")
-    option("--arrivals", choices=("constant", "poisson"), help="how they are spaced")
-    option("--duration", type=_window, default=5.0, metavar="5s", help="measured (default 5s)")
-    option("--warmup", type=_duration, default=2.0, metavar="2s", help="discarded (default 2s)")
-    option(
-        "--blocks",
-        type=_number,
-        default=1,
-        metavar="N",
-        help="how often each cell is measured, in random order (default 1)",
-    )
-    option("--seed", type=int, metavar="N", help="of the order (default: drawn, and stored)")
-    option("--python", metavar="VERSION", help="the servers' Python (default: gatebench's own)")
-    option("--refresh", action="store_true", help="install the newest versions again")
-    budget(made)
-    tables(made)
-    results(made)
-
-    made = command("serve", do_serve, "just start a server, for a look")
-    made.add_argument("server", metavar="SERVER")
-    made.add_argument(
-        "--port", type=_number, metavar="N", help="listen there (default: a free port)"
-    )
-    budget(made)
-    tables(made)
-
-    made = command("report", do_report, "print a run again, and write its report.md")
-    made.add_argument("run", nargs="*", metavar="RUN", help="folder or name (default: the newest)")
-    results(made)
-
-    made = command("doctor", do_doctor, "what is missing here, and the command that installs it")
-    results(made)
-    return parser
 
 
 if __name__ == "__main__":

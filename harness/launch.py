@@ -21,9 +21,10 @@ from pathlib import Path
 
 import psutil
 
+from harness.conversation import ContractError
 from harness.model import App, Cell, ConfigurationError, Environment, MeasurementError
 from harness.process import Ending, StartError, Tree
-from harness.verify import ContractError, answers_hello, whoami
+from harness.verify import answers_hello, whoami
 
 HOST = "127.0.0.1"
 UPSTREAM = Path(__file__).with_name("upstream.py")

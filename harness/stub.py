@@ -38,6 +38,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Generator
+from http.client import responses
 from time import monotonic_ns as now_ns
 from typing import Any, NamedTuple
 
@@ -394,7 +395,7 @@ def head_of(answer: Answer, keep: bool) -> bytes:
     fields = answer.fields
     if not fields and answer.status != 204:
         fields = FIELDS % (answer.media, len(answer.body))
-    line = b"HTTP/1.1 %d %s\r\n" % (answer.status, b"OK" if answer.status == 200 else b"Not OK")
+    line = f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Unknown')}\r\n".encode()
     return line + fields + (b"\r\n" if keep else b"Connection: close\r\n\r\n")
 
 
@@ -444,13 +445,13 @@ def nth(every: int, number: int) -> bool:
 def service(text: str) -> Callable[[random.Random], int]:
     """Read a distribution as a draw of nanoseconds; ValueError if it is none."""
     kind, _, rest = text.partition(":")
-    a, b = map(float, f"{rest},0".split(",")[:2])
-    if kind == "exp" and a > 0:
-        return lambda source: round(source.expovariate(a) * 1e9)
-    if kind == "lognormal" and a > 0:
-        return lambda source: round(source.lognormvariate(0.0, b) * a * 1e9)
-    if kind == "fixed" and a >= 0:
-        return lambda _: round(a * 1e9)
+    first, *more = map(float, rest.split(","))
+    if kind == "fixed" and first >= 0 and not more:
+        return lambda _: round(first * 1e9)
+    if kind == "exp" and first > 0 and not more:
+        return lambda source: round(source.expovariate(first) * 1e9)
+    if kind == "lognormal" and first > 0 and len(more) == 1:
+        return lambda source: round(source.lognormvariate(0.0, more[0]) * first * 1e9)
     raise ValueError(text)
 
 
@@ -485,7 +486,8 @@ def main(arguments: list[str]) -> str | None:
     listener.setblocking(False)
     gc.disable()  # a collection would make answers late
     print("ready", flush=True)
-    Stub(knobs, listener).serve()
+    with contextlib.suppress(KeyboardInterrupt):
+        Stub(knobs, listener).serve()
     return None
 
 

@@ -29,8 +29,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
 from harness import verify
+from harness.conversation import ContractError, Peer
 from harness.model import ConfigurationError, MeasurementError
-from harness.verify import CHECKS, ContractError, Peer, checks_for
+from harness.verify import CHECKS, checks_for
 
 ROOT = Path(__file__).parents[2]
 HERE = "127.0.0.1"

@@ -3,10 +3,11 @@
 import pytest
 
 from harness.cells import Budget, cell_of
+from harness.conversation import ContractError, Peer
 from harness.environment import prepare
 from harness.launch import launch, upstream
 from harness.registry import load_registry
-from harness.verify import CHECKS, ContractError, Peer, checks_for
+from harness.verify import CHECKS, checks_for
 
 pytestmark = pytest.mark.servers
 

@@ -397,3 +397,11 @@ def test_same_name_under_two_methods_is_two_tracks_of_one_row(tmp_path):
     assert row["requests"] == 1000
     assert row["gap_s"] == 0.0
     assert row["p99_s"] == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="the later track's count replaces the earlier's")
+def test_errors_of_one_name_under_two_methods_are_all_told(tmp_path):
+    made = replace(closed(), failed_at_s=np.linspace(0, 4, 5))
+    errors = [{"name": "/x", "kind": "reset", "count": count, "examples": []} for count in (2, 3)]
+    row = row_of(tmp_path, made, load={"errors": errors})
+    assert sum(row["error_kinds"].values()) == 5

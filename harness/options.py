@@ -1,0 +1,142 @@
+"""The words of the command line, and what each may be."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from harness import __version__
+
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|)")
+FACTORS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
+
+
+def _duration(text: str) -> float:
+    match = DURATION.fullmatch(text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 5s, 500ms or 1m")
+    return float(match[1]) * FACTORS[match[2]]
+
+
+def _window(text: str) -> float:
+    seconds = _duration(text)
+    if seconds < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is too short to measure; give 1s or more")
+    return seconds
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """One clear line for a mistake, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit 2 with the mistake and where help is."""
+        self.exit(2, f"gatebench: {message} (see `{self.prog} --help`)\n")
+
+
+def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
+    """The whole command line; `do` has what each command calls."""
+    whole = _Parser(prog="gatebench", description="Which Python web server, with which workers?")
+    whole.add_argument("--version", action="version", version=f"gatebench {__version__}")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=about)
+        made.set_defaults(do=do[name])
+        made.add_argument("--json", action="store_true", help="print one JSON document")
+        return made
+
+    def tables(made: argparse.ArgumentParser) -> None:
+        made.add_argument(
+            "--servers",
+            type=Path,
+            action="append",
+            metavar="FILE",
+            help="a TOML file with rows of your own; may be given again",
+        )
+
+    def budget(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--app", help="the app to serve (default: the raw app of its interface)")
+        made.add_argument(
+            "--workers",
+            type=_number,
+            metavar="N",
+            help="worker processes (default: one for each CPU the server gets)",
+        )
+        made.add_argument(
+            "--threads",
+            type=_number,
+            default=4,
+            metavar="N",
+            help="threads in each worker, where it has threads (default 4)",
+        )
+
+    def results(made: argparse.ArgumentParser) -> None:
+        made.add_argument(
+            "--results",
+            type=Path,
+            default=Path("results"),
+            metavar="DIR",
+            help="where runs are kept (default: results)",
+        )
+
+    made = command("list", "what can be measured: servers, apps, scenarios")
+    made.add_argument("what", nargs="?", choices=("servers", "apps", "scenarios"))
+    tables(made)
+
+    made = command("run", "measure servers, store the run, and report it")
+    option = made.add_argument
+    option(
+        "server", nargs="*", metavar="SERVER", help="name, name@version or glob (default: a few)"
+    )
+    option(
+        "--scenario", action="append", metavar="S,...", help="kinds of work (default: all it can)"
+    )
+    option(
+        "--users",
+        type=_number,
+        default=32,
+        metavar="N",
+        help="closed load: users, each waiting for its last answer (default 32)",
+    )
+    option("--rate", type=float, metavar="R", help="open load: arrivals per second")
+    option("--arrivals", choices=("constant", "poisson"), help="how they are spaced")
+    option("--duration", type=_window, default=5.0, metavar="5s", help="measured (default 5s)")
+    option("--warmup", type=_duration, default=2.0, metavar="2s", help="discarded (default 2s)")
+    option(
+        "--blocks",
+        type=_number,
+        default=1,
+        metavar="N",
+        help="how often each cell is measured, in random order (default 1)",
+    )
+    option("--seed", type=int, metavar="N", help="of the order (default: drawn, and stored)")
+    option("--python", metavar="VERSION", help="the servers' Python (default: gatebench's own)")
+    option("--refresh", action="store_true", help="install the newest versions again")
+    budget(made)
+    tables(made)
+    results(made)
+
+    made = command("serve", "just start a server, for a look")
+    made.add_argument("server", metavar="SERVER")
+    made.add_argument(
+        "--port", type=_number, metavar="N", help="listen there (default: a free port)"
+    )
+    budget(made)
+    tables(made)
+
+    made = command("report", "print a run again, and write its report.md")
+    made.add_argument("run", nargs="*", metavar="RUN", help="folder or name (default: the newest)")
+    results(made)
+
+    made = command("doctor", "what is missing here, and the command that installs it")
+    results(made)
+    return whole
