@@ -49,6 +49,7 @@ from harness.store import (
     RunWriter,
     StorageError,
     StoredRun,
+    UnreadableRunError,
     newest_run,
     plain,
     read_run,
@@ -310,7 +311,10 @@ Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 def _frames(path: Path) -> tuple[StoredRun, Frames]:
     run = read_run(path)
-    trials = trials_frame(run)
+    try:
+        trials = trials_frame(run)
+    except (KeyError, TypeError) as error:
+        raise UnreadableRunError(f"{path}: is damaged (a trial lacks {error})") from None
     cells = cells_frame(trials)
     return run, (trials, cells, comparisons_frame(cells))
 

@@ -24,6 +24,12 @@ class GatebenchError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        # names and texts from outside may hold anything; the promise is one line
+        super().__init__(
+            "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in message)
+        )
+
 
 class ConfigurationError(GatebenchError):
     """The request or a table is wrong; nothing was started. Exit code 2."""

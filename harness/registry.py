@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
+import shlex
 import signal
 import string
 import tomllib
@@ -222,6 +223,7 @@ def _typed(path: Path, where: str, key: str, value: Any, hint: Any) -> Any:
 
 def _check_server(server: Server) -> None:
     try:
+        shlex.split(server.command)
         used = [part[1] for part in string.Formatter().parse(server.command) if part[1] is not None]
     except ValueError as error:
         raise ConfigurationError(f"{server.origin}: command: {error}") from None

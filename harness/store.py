@@ -149,11 +149,14 @@ def read_run(path: Path) -> StoredRun:
         raise UnreadableRunError(f"{path}: is not a run (it has no run.json)")
     facts = _read(path / "run.json")
     trials = [
-        StoredTrial(folder, _read(folder / "trial.json"))
+        StoredTrial(
+            folder, _read(folder / "trial.json")
+        )
         for folder in sorted((path / "trials").glob("[0-9]*"))
     ]
     end = path / "end.json"
-    return StoredRun(path, facts, trials, _read(end)["how"] if end.exists() else "unfinished")
+    how = _read(end, "how")["how"] if end.exists() else "unfinished"
+    return StoredRun(path, facts, trials, how)
 
 
 def newest_run(results: Path) -> Path:
@@ -228,7 +231,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *needed: str) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -242,6 +245,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: has schema {document['schema']}, and this gatebench reads {SCHEMA}; "
             "use the version that wrote it"
         )
+    if missing := [name for name in needed if name not in document]:
+        raise UnreadableRunError(f"{path}: is damaged (it has no {', '.join(missing)})")
     return document
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyze.verdict import FAILED, RANKED, SEVERITY
+from harness.analyze.verdict import RANKED, SEVERITY
 
 KEYS = ("server", "app", "scenario", "workers", "threads", "users")
 FIGURES = (
@@ -51,11 +51,10 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
-    ranked = group[group["verdict"].isin(RANKED)]
-    measured = group[group["verdict"] != FAILED]
-    used = ranked if len(ranked) else measured if len(measured) else group
-    verdict = max(used["verdict"], key=SEVERITY.index)
-    if len(ranked):  # one server-limited trial says what the cell is limited by
+    verdict = max(group["verdict"], key=SEVERITY.index)
+    used = group[group["verdict"] == verdict]
+    if verdict in RANKED:  # one server-limited trial says what the cell is limited by
+        used = group[group["verdict"].isin(RANKED)]
         verdict = min(used["verdict"], key=SEVERITY.index)
     row: dict[str, Any] = {
         **key,

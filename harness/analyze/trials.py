@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ COLUMNS = (
     "requests", "throughput_per_s", "errors", "error_kinds", "in_flight", "starved",
     "requests_per_connection",
     "latency_measure", "mean_s", "min_s", "longest_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
-    "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus",
+    "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus", "shared_cpus",
     "server_pss_bytes", "server_rss_bytes", "processes",
     "generator_cpu_share", "sampler_cpu_share", "client",
     "verdict", "reasons",
@@ -72,6 +73,9 @@ def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
         "log": failure.get("log"),
         "latency_measure": cell["latency"],
         "server_cpus": len(facts["placement"]["server"]),
+        "shared_cpus": bool(
+            set(facts["placement"]["server"]) & set(facts["placement"]["generator"])
+        ),
         "startup_s": facts.get("startup_s"),
         "workers_seen": facts.get("workers_seen"),
         "python": facts.get("python"),
@@ -94,7 +98,7 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
         "requests": load["ok"],
         "throughput_per_s": load["ok"] / window_s,
         "errors": load["failed"],
-        "error_kinds": {f"{e['kind']} {e['name']}": e["count"] for e in load["errors"]},
+        "error_kinds": _error_kinds(load["errors"]),
         "in_flight": load["in_flight"],
         "starved": load["starved"],
         "requests_per_connection": _per_connection(load),
@@ -109,6 +113,14 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
     measures["server_cpu_share"] = measures["server_cpu_s"] / window_s
     measures["generator_cpu_share"] = measures.pop("generator_cpu_s") / window_s / load["processes"]
     return measures
+
+
+def _error_kinds(errors: list[dict[str, Any]]) -> dict[str, int]:
+    """How many of each kind and name failed in the window."""
+    kinds: Counter[str] = Counter()
+    for error in errors:
+        kinds[f"{error['kind']} {error['name']}"] += error["count"]
+    return {kind: count for kind, count in kinds.items() if count}
 
 
 def _per_connection(load: dict[str, Any]) -> float | None:
@@ -167,6 +179,8 @@ def _usage(trial: StoredTrial, load: dict[str, Any]) -> dict[str, Any]:
     for (side, _pid), rows in frame.groupby(["side", "pid"], observed=True):
         at = rows["at_ns"].to_numpy()
         cpu = (rows["cpu_user_s"] + rows["cpu_system_s"]).to_numpy()
+        if at[0] >= end:
+            continue  # it began after the window
         # a process first seen inside the window began in it, from nothing
         before = 0.0 if at[0] > start else float(np.interp(start, at, cpu))
         used[str(side)] += float(np.interp(end, at, cpu)) - before

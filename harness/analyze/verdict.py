@@ -54,7 +54,6 @@ def findings(row: Mapping[str, Any]) -> list[Finding]:
 def _impossible(row: Mapping[str, Any]) -> Iterator[Finding]:
     wait, slots, window = row["wait_s"], row["slots"], row["window_s"]
     rate, requests = row["throughput_per_s"], row["requests"]
-    edge = 1 / requests  # one completion more or less at the window's ends
     if wait and row["min_s"] < wait - CLOCK_S:
         yield Finding(
             "impossible latency",
@@ -62,7 +61,8 @@ def _impossible(row: Mapping[str, Any]) -> Iterator[Finding]:
             f"an answer came after {row['min_s'] * 1e3:.1f} ms, and it was asked to wait "
             f"{wait * 1e3:.0f} ms: the app does not wait, or another one answered",
         )
-    if wait and slots and rate > slots / wait * (1 + edge):
+    # each slot may end one request more that began before the window
+    if wait and slots and requests > slots * (window / wait + 1):
         yield Finding(
             "impossible rate",
             INVALID,
@@ -97,6 +97,13 @@ def _limits(row: Mapping[str, Any]) -> Iterator[Finding]:
             f"the generator used {share:.0%} of its CPU: the server may be faster than this",
         )
     busy = row["server_cpu_share"] / row["server_cpus"]
+    if row["shared_cpus"] and busy + share / row["server_cpus"] > BUSY_GENERATOR:
+        yield Finding(
+            "shared CPUs",
+            GENERATOR_LIMITED,
+            f"server ({busy:.0%}) and generator ({share:.0%}) fought for the same CPUs: "
+            "the server alone may be faster than this",
+        )
     wait, slots = row["wait_s"], row["slots"]
     if busy >= BUSY_SERVER:
         yield Finding("server-limited", SERVER_LIMITED, f"the server's CPUs were {busy:.0%} busy")

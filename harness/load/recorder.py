@@ -41,10 +41,10 @@ class Track:
         self.answer_bytes = 0
         self.done = array("q")
         self.took = array("q")
-        self.errors: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
         self._failed_done = array("q")
         self._failed_took = array("q")
+        self._failed_kind: list[str] = []
         self._delay_done = array("q")
         self._delay = array("q")
         self._fed = 0
@@ -67,12 +67,12 @@ class Track:
 
     def error(self, done_ns: int, took_ns: int, kind: str, detail: str) -> None:
         """A request that failed; its time is kept apart from those of the good ones."""
-        self.errors[kind] += 1
         examples = self.examples.setdefault(kind, [])
         if len(examples) < EXAMPLES and (text := detail[:EXAMPLE_LENGTH]) not in examples:
             examples.append(text)
         self._failed_done.append(done_ns)
         self._failed_took.append(took_ns)
+        self._failed_kind.append(kind)
         self._unfed_errors.append((took_ns / 1e6, kind))
 
     def unfed_ms(self) -> npt.NDArray[np.float64]:
@@ -85,6 +85,13 @@ class Track:
         """Time in milliseconds and kind of each error since the last call."""
         fresh, self._unfed_errors = self._unfed_errors, []
         return fresh
+
+    def errors(self, start_ns: int, end_ns: int) -> Counter[str]:
+        """How many failed by kind, of those that ended in a window; 0 of a kind only outside."""
+        counted: Counter[str] = Counter(dict.fromkeys(self._failed_kind, 0))
+        for done, kind in zip(self._failed_done, self._failed_kind, strict=True):
+            counted[kind] += start_ns <= done < end_ns
+        return counted
 
     def samples(self) -> dict[str, tuple[Times, Times]]:
         """When and how long, of each measure and of the errors."""
@@ -153,9 +160,15 @@ class Recorder:
             "failed": failed,
             "since_start": self.totals(),
             "errors": [
-                {"name": track.name, "kind": kind, "count": count, "examples": track.examples[kind]}
+                {
+                    "method": track.method,
+                    "name": track.name,
+                    "kind": kind,
+                    "count": count,
+                    "examples": track.examples[kind],
+                }
                 for track in self.tracks
-                for kind, count in sorted(track.errors.items())
+                for kind, count in sorted(track.errors(start_ns, end_ns).items())
             ],
         }
         (folder / "summary.json").write_text(json.dumps(summary), "utf-8")

@@ -84,7 +84,7 @@ class Watcher:
 
     def _line(self) -> Text:
         left = max(0.0, self._left_s - (time.monotonic() - self._known_s))
-        parts = [self._head, self._phase]
+        parts = [self._head, f"{self._phase}, {units.clock(left)} left"]
         if self._rate is not None:
             parts.append(f"{units.rate(self._rate)} req/s")
         if self._busy is not None:
@@ -93,5 +93,4 @@ class Watcher:
             )
         if self._last and self._last.failed:
             parts.append(f"{self._last.failed} errors")
-        parts.append(f"{units.clock(left)} left")
         return Text(" · ".join(parts), style="cyan", no_wrap=True, overflow="ellipsis")

@@ -119,7 +119,7 @@ def run_lines(run: StoredRun, cells: pd.DataFrame) -> list[str]:
     machine, placement = run.facts["machine"], run.facts["placement"]
     clients = ", ".join(sorted({row["client"] for row in records(cells) if row["client"]}))
     lines = [
-        f"machine: {machine['cpu']}, {len(machine['cpus_usable'])} CPUs, "
+        f"machine: {machine['cpu']}, CPUs: {len(machine['cpus_usable'])}, "
         f"{units.size(machine['memory_bytes'])}, {machine['system']}, Linux {machine['kernel']}"
         + (", virtual" if machine["hypervisor"] else ""),
         f"placement: server on CPU {_list(placement['server'])}, "

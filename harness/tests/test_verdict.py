@@ -136,8 +136,9 @@ def test_answer_faster_than_its_wait_is_impossible(judge):
     it = cell(work=BLOCKING, users=3, workers=4)
     judged = judge(closed(users=3, took_s=0.0485), it=it)
     assert (judged.verdict, judged.rules) == (INVALID, ["impossible latency"])
-    assert "an answer came after 48.5 ms, and it was asked to wait 50 ms" in (
-        judged.said["impossible latency"]
+    assert (
+        "an answer came after 48.5 ms, and it was asked to wait 50 ms"
+        in (judged.said["impossible latency"])
     )
 
 
@@ -254,7 +255,9 @@ def test_littles_law_is_not_asked_where_errors_took_time_too(judge):
 def test_few_long_answers_do_not_break_littles_law(judge):
     """Long-polls of two seconds: what crosses the window's ends is a good part of all."""
     waiting = closed(users=10, took_s=2.0, warmup_s=2.0)
-    waiting = replace(waiting, delayed_at_s=waiting.done_s, delay_s=np.full(len(waiting.done_s), 0.001))
+    waiting = replace(
+        waiting, delayed_at_s=waiting.done_s, delay_s=np.full(len(waiting.done_s), 0.001)
+    )
     assert "Little's law" not in judge(waiting, it=cell(work=POLL)).rules
 
 
@@ -372,9 +375,7 @@ def test_verdict_is_the_most_severe_finding():
 
 def test_several_faults_are_all_told(judge):
     requests = replace(closed().without(2.0, 3.2), failed_at_s=np.array([1.0]))
-    judged = judge(
-        requests, [SERVER, replace(GENERATOR, cpu=0.9)], cell(workers=4), workers_seen=1
-    )
+    judged = judge(requests, [SERVER, replace(GENERATOR, cpu=0.9)], cell(workers=4), workers_seen=1)
     assert judged.verdict == GENERATOR_LIMITED
     assert judged.rules == ["generator-limited", "errors", "stalled", "workers"]
 
