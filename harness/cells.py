@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.model import Cell, ConfigurationError, Load, Scenario, Server
+from harness.model import Arrivals, Cell, ConfigurationError, Load, Scenario, Server
 from harness.registry import Registry, unmet_need
 
 DEFAULT_SERVERS = (
@@ -22,11 +22,23 @@ DEFAULT_SCENARIOS = ("hello", "blocking-io")
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What every server gets alike: worker processes, threads in each, users that load it."""
+    """What every server gets alike: worker processes, threads in each, and the load.
+
+    With `rate_per_s` the load is open, its arrivals constant or poisson.
+    """
 
     workers: int
     threads: int
     users: int
+    rate_per_s: float | None = None
+    arrivals: Arrivals = "constant"
+
+    @property
+    def load(self) -> Load:
+        """The load of each cell."""
+        if self.rate_per_s is None:
+            return Load(self.users)
+        return Load(self.users, "open", self.rate_per_s, self.arrivals)
 
 
 def make_cells(
@@ -53,6 +65,8 @@ def make_cells(
         implementation = registry.app_for(server, app)
         if why := unmet_need(server, implementation, scenario):
             refused.append(why)
+        elif budget.rate_per_s is not None and scenario.latency == "delay":
+            refused.append(f"scenario {scenario.name} is asked by events, not at a rate: no --rate")
         else:
             cells.append(cell_of(replace(server, python=python), scenario, budget, registry, app))
     if refused and (named or not cells):
@@ -68,7 +82,7 @@ def cell_of(
         server,
         registry.app_for(server, app),
         scenario,
-        Load(budget.users),
+        budget.load,
         workers=budget.workers if server.takes_workers else 1,
         threads=budget.threads if server.takes_threads else None,
     )

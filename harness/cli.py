@@ -58,6 +58,7 @@ from harness.store import (
 )
 
 DONE, OWN_FAULT, USAGE, NOT_MEASURED, INTERRUPTED = 0, 1, 2, 3, 130
+CLOSED_USERS, OPEN_USERS = 32, 512
 OVERHEAD_S = 4.0  # of a trial, beside warm-up and window, until the run has taught better
 
 # a report that goes to a file or a pipe is not cut to 80 columns
@@ -130,10 +131,8 @@ def do_list(arguments: argparse.Namespace) -> int:
 def do_run(arguments: argparse.Namespace) -> int:
     """`gatebench run`: measure, store, report."""
     require_linux()
-    if arguments.rate is not None or arguments.arrivals is not None:
-        raise ConfigurationError(
-            "open load (--rate, --arrivals) is not measured by this version; use --users N"
-        )
+    if arguments.arrivals is not None and arguments.rate is None:
+        raise ConfigurationError("--arrivals goes with --rate: a closed load has no arrivals")
     registry = _registry(arguments)
     placement = place(usable_cpus())
     cells, notes = make_cells(
@@ -341,8 +340,15 @@ def _registry(arguments: argparse.Namespace) -> Registry:
 
 def _budget(arguments: argparse.Namespace, server_cpus: int) -> Budget:
     """Equal budgets: by default one worker for each CPU that the server gets."""
+    workers = arguments.workers or server_cpus
+    if (rate := getattr(arguments, "rate", None)) is None:
+        return Budget(workers, arguments.threads, getattr(arguments, "users", None) or CLOSED_USERS)
     return Budget(
-        arguments.workers or server_cpus, arguments.threads, getattr(arguments, "users", 1)
+        workers,
+        arguments.threads,
+        arguments.users or OPEN_USERS,
+        rate,
+        arguments.arrivals or "constant",
     )
 
 

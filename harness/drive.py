@@ -102,13 +102,21 @@ class Drive:
 
 @contextmanager
 def drive(
-    scenario: Scenario, load: Load, timing: Timing, *, url: str, work: Path, cpus: Sequence[int]
+    scenario: Scenario,
+    load: Load,
+    timing: Timing,
+    *,
+    url: str,
+    work: Path,
+    cpus: Sequence[int],
+    seed: int = 0,
 ) -> Iterator[Drive]:
     """Start Locust against `url`; it ends by itself after the window, or here at the latest."""
     work.mkdir(parents=True)
-    (work / "window.json").write_text(
-        json.dumps({"warmup_s": timing.warmup_s, "duration_s": timing.duration_s}), "utf-8"
-    )
+    window: dict[str, Any] = {"warmup_s": timing.warmup_s, "duration_s": timing.duration_s}
+    if load.model == "open":
+        window |= {"rate_per_s": load.rate_per_s, "arrivals": load.arrivals, "seed": seed}
+    (work / "window.json").write_text(json.dumps(window), "utf-8")
     argv = [sys.executable, "-m", PLUGIN, "-f", str(scenario.file), "--headless"]
     argv += ["--host", url, "--users", str(load.users), "--spawn-rate", str(load.users)]
     argv += ["--only-summary", "--loglevel", "WARNING", "--reset-stats"]

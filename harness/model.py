@@ -12,6 +12,7 @@ Interface = Literal["wsgi", "asgi"]
 Concurrency = Literal["process", "thread", "greenlet", "event-loop"]
 Measure = Literal["response", "delay"]
 Outcome = Literal["measured", "failed"]
+Arrivals = Literal["constant", "poisson"]
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -127,10 +128,17 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much, and by which model. Closed: `users` that each wait for their last answer."""
+    """How much, and by which model.
+
+    closed: `users` that each send when their last answer came. open: requests that are due at
+    `rate_per_s`, spaced by `arrivals`, whatever the server does; `users` bounds how many are
+    in flight, and those beyond it are not sent, and counted.
+    """
 
     users: int
-    model: Literal["closed"] = "closed"
+    model: Literal["closed", "open"] = "closed"
+    rate_per_s: float | None = None
+    arrivals: Arrivals | None = None
 
 
 @dataclass(frozen=True, slots=True)

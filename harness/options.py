@@ -28,6 +28,16 @@ def _window(text: str) -> float:
     return seconds
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate per second above 0")
+    return rate
+
+
 def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
@@ -103,12 +113,12 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
     option(
         "--users",
         type=_number,
-        default=32,
         metavar="N",
-        help="closed load: users, each waiting for its last answer (default 32)",
+        help="closed load: users, each waiting for its last answer (default 32); "
+        "with --rate: requests in flight at most (default 512)",
     )
-    option("--rate", type=float, metavar="R", help="open load: arrivals per second")
-    option("--arrivals", choices=("constant", "poisson"), help="how they are spaced")
+    option("--rate", type=_rate, metavar="R", help="open load: requests due per second")
+    option("--arrivals", choices=("constant", "poisson"), help="their spacing (default constant)")
     option("--duration", type=_window, default=5.0, metavar="5s", help="measured (default 5s)")
     option("--warmup", type=_duration, default=2.0, metavar="2s", help="discarded (default 2s)")
     option(

@@ -230,6 +230,7 @@ def _drive(
         url=server.url,
         work=work / "locust",
         cpus=plan.placement.generator,
+        seed=plan.seed,
     ) as driving:
         sampler.add(Subject("generator", driving.tree.pids))
         for progress in driving.watch():

@@ -149,9 +149,7 @@ def read_run(path: Path) -> StoredRun:
         raise UnreadableRunError(f"{path}: is not a run (it has no run.json)")
     facts = _read(path / "run.json")
     trials = [
-        StoredTrial(
-            folder, _read(folder / "trial.json")
-        )
+        StoredTrial(folder, _read(folder / "trial.json"))
         for folder in sorted((path / "trials").glob("[0-9]*"))
     ]
     end = path / "end.json"

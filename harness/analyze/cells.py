@@ -9,7 +9,9 @@ import pandas as pd
 
 from harness.analyze.verdict import RANKED, SEVERITY
 
-KEYS = ("server", "app", "scenario", "workers", "threads", "users")
+KEYS = (
+    "server", "app", "scenario", "workers", "threads", "model", "users", "rate_per_s", "arrivals",
+)  # fmt: skip
 FIGURES = (
     "throughput_per_s", "p50_s", "p90_s", "p99_s", "max_s",
     "server_cpu_s_per_1k", "server_pss_bytes", "generator_cpu_share", "startup_s",
@@ -21,7 +23,7 @@ SAME = (
 
 COLUMNS = (
     *KEYS,
-    *("trials", "used", "verdict", "reasons", "requests", "errors"),
+    *("offered_per_s", "unsent", "trials", "used", "verdict", "reasons", "requests", "errors"),
     *(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high")),
     *SAME,
 )
@@ -59,6 +61,8 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {
         **key,
         "threads": None if pd.isna(key["threads"]) else int(key["threads"]),
+        "offered_per_s": _known(used.iloc[0]["offered_per_s"]),
+        "unsent": int(used["unsent"].fillna(0).sum()),
         "trials": len(group),
         "used": len(used),
         "verdict": verdict,

@@ -18,10 +18,12 @@ TICK_S = 0.1
 # fmt: off
 COLUMNS = (
     "run", "number", "block",
-    "server", "app", "scenario", "workers", "threads", "slots", "users", "speaks", "concurrency",
+    "server", "app", "scenario", "workers", "threads", "slots", "speaks", "concurrency",
+    "model", "users", "rate_per_s", "arrivals",
     "wait_s", "notes", "python", "versions", "argv",
     "outcome", "failure", "during", "log", "startup_s", "workers_seen", "window_s",
     "requests", "throughput_per_s", "errors", "error_kinds", "in_flight", "starved",
+    "offered_per_s", "offered", "unsent", "unanswered", "lag_p99_s",
     "requests_per_connection",
     "latency_measure", "mean_s", "min_s", "longest_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
     "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus", "shared_cpus",
@@ -66,7 +68,7 @@ def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
                 "notes",
             )
         },
-        "users": cell["load"]["users"],
+        **{name: cell["load"].get(name) for name in ("model", "users", "rate_per_s", "arrivals")},
         "outcome": facts["outcome"],
         "failure": failure.get("reason"),
         "during": failure.get("during"),
@@ -105,6 +107,9 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
         "client": load["client"],
         "sampler_cpu_share": trial.facts["sampler"]["cpu_share"],
     }
+    if load.get("offered") is not None:
+        measures |= {name: load[name] for name in ("offered", "unsent", "unanswered")}
+        measures["offered_per_s"] = load["offered"] / window_s
     measures |= _latencies(trial, cell["latency"])
     measures |= _pace(trial, window_s)
     measures |= _usage(trial, load)
@@ -137,10 +142,12 @@ def _latencies(trial: StoredTrial, measure: str) -> dict[str, Any]:
     frame = frame[frame["second"] >= 0]
     response = frame[frame["measure"] == "response"]
     felt = frame[frame["measure"] == measure]
+    lag = frame[frame["measure"] == "lag"]
     lowest, highest = histogram.bounds(response["bucket"].to_numpy())
     return {
         "min_s": float(lowest.min()) / 1e9 if len(lowest) else None,
         "longest_s": float(highest.max()) / 1e9 if len(highest) else None,
+        "lag_p99_s": histogram.percentile_s(lag["bucket"].to_numpy(), lag["count"].to_numpy(), 99),
         **{
             f"{name}_s": histogram.percentile_s(
                 felt["bucket"].to_numpy(), felt["count"].to_numpy(), q

@@ -60,13 +60,16 @@ class HttpConnection(Connection):
     def opened(self) -> None:
         """The first request of a new connection."""
         self._fresh_parser()
+        self.begin()
+
+    def ask(self) -> None:
+        """Send the request."""
         self.send(self.request)
 
     def received(self, data: bytes, now: int) -> None:
         """One more piece of the answer; mostly the whole of it, and like the one before."""
         if data == self.known.answer and not (self._alike or self._parsed):
-            self.track.answer(now, now - self.sent_at)
-            self.send(self.request)
+            self.settle(now)
         elif self._parsed or not self._resembles(data, now):
             self._parse(data, now)
 
@@ -80,8 +83,7 @@ class HttpConnection(Connection):
             self._like, self._alike = like, end
         else:
             self._like, self._alike = b"", 0
-            self.track.answer(now, now - self.sent_at)
-            self.send(self.request)
+            self.settle(now)
         return True
 
     def _parse(self, data: bytes, now: int) -> None:
@@ -113,17 +115,16 @@ class HttpConnection(Connection):
         except WrongAnswerError as error:
             self.fail(error)
             return
-        self.waiting = False
-        self.track.answer(now, now - self.sent_at)
         self.track.answer_bytes = len(body)
         self.right(body, now)
         if not self._keep:
+            self.record(now)
             self.reopen()
             return
         if isinstance(self.exchange.expect, bytes):
             self.known.answer = b"".join(self._pieces)
         self._fresh_answer()
-        self.send(self.request)
+        self.settle(now)
 
     def right(self, body: bytes, now: int) -> None:
         """What else to do with a right answer before the next request."""

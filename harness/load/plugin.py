@@ -23,8 +23,10 @@ from locust.main import main
 from harness.load.errors import kind_of
 from harness.load.reactor import Reactor
 from harness.load.recorder import recorder
+from harness.load.schedule import schedule
 
 PROGRESS_S = 0.25
+DRAIN_S = 5.0
 
 
 @events.init.add_listener
@@ -33,6 +35,9 @@ def attach(environment: Any, **_: Any) -> None:
     work = Path(os.environ["GATEBENCH_WORK"])
     window = json.loads((work / "window.json").read_text("utf-8"))
     environment.events.request.add_listener(note_request)
+
+    if "rate_per_s" in window:
+        Reactor.of(environment).follow_timetable()
 
     def begin(user_count: int, **_: Any) -> None:
         gevent.spawn(run_window, environment, work, window, user_count)
@@ -57,23 +62,33 @@ def note_request(
         track.error(done, took, kind_of(exception), str(exception))
 
 
-def run_window(environment: Any, work: Path, window: dict[str, float], users: int) -> None:
+def run_window(environment: Any, work: Path, window: dict[str, Any], users: int) -> None:
     """Warm up, measure, write, end Locust."""
-    start_ns = time.monotonic_ns() + int(window["warmup_s"] * 1e9)
+    began_ns = time.monotonic_ns()
+    start_ns = began_ns + int(window["warmup_s"] * 1e9)
     end_ns = start_ns + int(window["duration_s"] * 1e9)
-    while (left_s := (end_ns - time.monotonic_ns()) / 1e9) > 0:
-        totals = recorder.totals()
-        _write(
-            work / "progress.json",
-            {
-                "at_ns": time.monotonic_ns(),
-                "start_ns": start_ns,
-                "end_ns": end_ns,
-                "done": totals["ok"] + totals["failed"],
-                "failed": totals["failed"],
-            },
+    reactor = Reactor.of(environment)
+    offered: dict[str, Any] = {}
+    if reactor.arrivals is not None:
+        due = began_ns + schedule(
+            window["rate_per_s"],
+            window["warmup_s"] + window["duration_s"],
+            window["arrivals"],
+            window["seed"],
         )
+        reactor.arrivals.begin(due)
+        offered = {"offered": int((due >= start_ns).sum())}
+    while (left_s := (end_ns - time.monotonic_ns()) / 1e9) > 0:
+        _progress(work, start_ns, end_ns)
         gevent.sleep(min(PROGRESS_S, left_s))
+    starved = reactor.waiting_since(start_ns)
+    if reactor.arrivals is not None:
+        # what was due in the window counts to it, however late its answer
+        deadline = time.monotonic() + DRAIN_S
+        while reactor.waiting_since(end_ns) and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        offered["unsent"] = sum(start_ns <= instant < end_ns for instant in reactor.arrivals.unsent)
+        offered["unanswered"] = reactor.waiting_since(end_ns)
     totals = recorder.totals()
     own = totals["sent"] > 0
     recorder.save(
@@ -84,13 +99,28 @@ def run_window(environment: Any, work: Path, window: dict[str, float], users: in
             "users": users,
             "processes": 1,
             "in_flight": totals["sent"] - totals["ok"] - totals["failed"] if own else None,
-            "starved": Reactor.of(environment).waiting_since(start_ns) if own else None,
+            "starved": starved if own else None,
             "client": "gatebench's load engine" if own else _client(environment),
             "locust": locust.__version__,
             "python": sys.version.split()[0],
+            **offered,
         },
     )
     environment.runner.quit()
+
+
+def _progress(work: Path, start_ns: int, end_ns: int) -> None:
+    totals = recorder.totals()
+    _write(
+        work / "progress.json",
+        {
+            "at_ns": time.monotonic_ns(),
+            "start_ns": start_ns,
+            "end_ns": end_ns,
+            "done": totals["ok"] + totals["failed"],
+            "failed": totals["failed"],
+        },
+    )
 
 
 def _client(environment: Any) -> str:

@@ -12,13 +12,17 @@ import errno
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import gevent
 import gevent.event
+import numpy as np
+import numpy.typing as npt
 from gevent import monkey
 
+from harness.load import timer
 from harness.load.errors import PROTOCOL, TIMEOUT, WrongAnswerError, kind_of
 from harness.load.recorder import Track, recorder
 from harness.load.statistics import feed
@@ -47,11 +51,18 @@ class Reactor:
         self._environment = environment
         self._epoll = Epoll()
         self._connections: dict[int, Connection] = {}
+        self.arrivals: Timetable | None = None
         hub = gevent.get_hub()
         self._watcher = hub.loop.io(self._epoll.fileno(), 1)
         self._watcher.start(self._turn)
         environment.events.test_stop.add_listener(lambda **_: feed(environment.stats))
         gevent.spawn(self._keep_house)
+
+    def follow_timetable(self) -> Timetable:
+        """From now on send when requests are due, not when the last was answered."""
+        self.arrivals = Timetable()
+        self._epoll.register(self.arrivals.timer, READ)
+        return self.arrivals
 
     @classmethod
     def of(cls, environment: Any) -> Reactor:
@@ -77,7 +88,7 @@ class Reactor:
     def waiting_since(self, instant_ns: int) -> int:
         """How many requests are out that were sent before `instant_ns`."""
         return sum(
-            connection.waiting and connection.sent_at < instant_ns
+            connection.waiting and connection.due < instant_ns
             for connection in self._connections.values()
         )
 
@@ -89,7 +100,9 @@ class Reactor:
             for descriptor, event in events:
                 connection = connections.get(descriptor)
                 if connection is None:
-                    continue  # closed within this batch
+                    if self.arrivals is not None and descriptor == self.arrivals.timer:
+                        self.arrivals.send_due()
+                    continue  # or closed within this batch
                 if event & WRITE:
                     connection.writable()
                 if event & ~WRITE and connections.get(descriptor) is connection:
@@ -104,8 +117,45 @@ class Reactor:
             feed(self._environment.stats)
             late = clock() - int(TIMEOUT_S * 1e9)
             for connection in list(self._connections.values()):
-                if connection.waiting and connection.sent_at < late:
+                if connection.waiting and connection.due < late:
                     connection.fail(TimeoutError(f"no answer within {TIMEOUT_S:.0f} s"))
+
+
+class Timetable:
+    """The requests of an open load: each sent when it is due, by whichever connection rests.
+
+    Where none rests the request is not sent at all, and counted: `unsent` has the instants.
+    Nothing slows the timetable down; a wake-up that comes late shows as lag.
+    """
+
+    def __init__(self) -> None:
+        self._due: list[int] = []
+        self._next = 0
+        self.idle: list[Connection] = []
+        self.unsent: list[int] = []
+        self.timer = timer.create()
+
+    def begin(self, due_ns: npt.NDArray[np.int64]) -> None:
+        """Send when these instants come (monotonic nanoseconds, ascending)."""
+        self._due = due_ns.tolist()
+        self._arm()
+
+    def send_due(self) -> None:
+        """Send all that is due by now, and wake again for the next."""
+        timer.drain(self.timer)
+        due, idle = self._due, self.idle
+        while self._next < len(due) and due[self._next] <= clock():
+            instant = due[self._next]
+            self._next += 1
+            if idle:
+                idle.pop().call(instant)  # the one that rested last: the others may be closed
+            else:
+                self.unsent.append(instant)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._next < len(self._due):
+            timer.set_absolute(self.timer, self._due[self._next])
 
 
 class Connection:
@@ -119,6 +169,8 @@ class Connection:
         self.address = address
         self.track: Track = recorder.track(method, name)
         self.waiting = False  # a request is out, and its answer is not complete
+        self.called = False  # a request is due, and the connection being opened for it
+        self.due = 0  # when the request should have been sent; in a closed load, when it was
         self.sent_at = 0
         self._unsent = b""
         self._connecting = False
@@ -129,7 +181,6 @@ class Connection:
 
     def open(self) -> None:
         """Connect without waiting; a failure is counted, and tried again a little later."""
-        self._retry = None
         made = Socket(socket.AF_INET, socket.SOCK_STREAM)
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -155,15 +206,61 @@ class Connection:
         """The server closed the connection. Whether that is an error is the protocol's part."""
         raise NotImplementedError
 
+    def record(self, now: int) -> None:
+        """The answer is whole and right."""
+        self.waiting = False
+        if self.reactor.arrivals is None:
+            self.track.answer(now, now - self.sent_at)
+        else:
+            self.track.timely(self.due, self.sent_at, now)
+
+    def settle(self, now: int) -> None:
+        """Record a right answer, then ask again, or rest until a request is due."""
+        self.record(now)
+        self.begin()
+
+    def begin(self) -> None:
+        """The connection is ready: ask at once in a closed load, else rest until one is due."""
+        if self.reactor.arrivals is None or self.called:
+            self.called = False
+            self.ask()
+        else:
+            self.reactor.arrivals.idle.append(self)
+
+    def call(self, due: int) -> None:
+        """A request is due. Connections of an open load are opened when first needed: a server
+        with few workers would be blocked by one that is open and silent.
+        """
+        self.due = due
+        if self._socket is None:
+            self.called = True
+            self.open()
+        else:
+            self.ask()
+
+    def rest(self) -> None:
+        """Without a connection: open the next at once in a closed load, else when one is due."""
+        self._retry = None
+        if self.reactor.arrivals is None:
+            self.open()
+        else:
+            self.reactor.arrivals.idle.append(self)
+
+    def ask(self) -> None:
+        """Send the next request; the protocol's part."""
+        raise NotImplementedError
+
     def send(self, data: bytes, counted: bool = True) -> None:
         """Send a request whole; what the socket does not take now follows when it does.
 
         What is not `counted` belongs to the protocol and is nobody's request.
         """
+        self.sent_at = clock()
         if counted:
             self.waiting = True
             self.track.sent += 1
-        self.sent_at = clock()
+            if self.reactor.arrivals is None:
+                self.due = self.sent_at
         try:
             taken = self._send(data)
         except OSError as error:
@@ -206,31 +303,36 @@ class Connection:
         if data:
             self._connecting = False
             self.received(data, now)
-        else:
+        elif self.waiting:
             self.ended(now)
+        else:
+            self.close()  # it rested too long for the server, which is no error
 
     def fail(self, error: Exception) -> None:
         """Count an error by its name, and open anew."""
         now = clock()
         kind = kind_of(error)
-        taken = int(TIMEOUT_S * 1e9) if kind == TIMEOUT else now - self.sent_at
-        if not self.waiting:  # nothing was asked: connecting failed, or an idle server spoke
+        taken = int(TIMEOUT_S * 1e9) if kind == TIMEOUT else now - self.due
+        counts_to = now if self.reactor.arrivals is None else self.due
+        if not self.waiting:  # connecting failed, or a server spoke that was not asked
             self.track.sent += 1
-            taken = 0
-        self.waiting = False
-        self.track.error(now, taken, kind, str(error))
+            if not self.called:
+                taken, counts_to = 0, now
+                self._leave()
+        self.waiting = self.called = False
+        self.track.error(counts_to, taken, kind, str(error))
         self.close()
         # a server that refuses is not helped by a busy loop
-        self._retry = gevent.spawn_later(0.1 if self._connecting else 0.0, self.open)
+        self._retry = gevent.spawn_later(0.1 if self._connecting else 0.0, self.rest)
 
     def wrong(self, kind: str, detail: str) -> None:
         """An answer that breaks the rules or the expectation."""
         self.fail(WrongAnswerError(kind or PROTOCOL, detail))
 
     def reopen(self) -> None:
-        """The server ended the connection as it may: open the next."""
+        """The server ended the connection as it may."""
         self.close()
-        self.open()
+        self.rest()
 
     def close(self) -> None:
         """Close the socket, if there is one; idempotent."""
@@ -244,12 +346,19 @@ class Connection:
         """The user is gone: close, and do not open again."""
         if self._retry is not None:
             self._retry.kill()
+        self._leave()
         self.close()
+
+    def _leave(self) -> None:
+        """Rest no longer."""
+        if self.reactor.arrivals is not None:
+            with suppress(ValueError):
+                self.reactor.arrivals.idle.remove(self)
 
 
 def until_killed(connection: Connection) -> None:
     """Keep a Locust user's connection at work until Locust kills the user's greenlet."""
-    connection.open()
+    connection.rest()
     try:
         gevent.event.Event().wait()
     finally:

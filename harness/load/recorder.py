@@ -19,7 +19,7 @@ from harness import histogram
 
 TICK_NS = 100_000_000
 SECOND_NS = 1_000_000_000
-MEASURES = ("response", "delay")
+MEASURES = ("response", "delay", "service", "lag")
 EXAMPLES = 3  # of each kind of error, for people to read
 EXAMPLE_LENGTH = 200
 
@@ -30,7 +30,8 @@ class Track:
     """Requests of one method and name: those answered right, those that failed, those begun.
 
     `sent` stays 0 under a stock Locust user, whose beginnings nobody sees. `done` and `took`
-    are parallel: when each right answer was complete, and its response time.
+    are parallel: the instant each right answer counts to, and its response time. In a closed
+    load that instant is when it was complete; in an open one, when it was due.
     """
 
     def __init__(self, method: str, name: str) -> None:
@@ -47,6 +48,8 @@ class Track:
         self._failed_kind: list[str] = []
         self._delay_done = array("q")
         self._delay = array("q")
+        self._service = array("q")
+        self._lag = array("q")
         self._fed = 0
         self._unfed_errors: list[tuple[float, str]] = []
 
@@ -59,6 +62,13 @@ class Track:
         """A request that was answered right."""
         self.done.append(done_ns)
         self.took.append(took_ns)
+
+    def timely(self, due_ns: int, sent_ns: int, done_ns: int) -> None:
+        """A right answer to a request that was due at a time; it counts to that time."""
+        self.done.append(due_ns)
+        self.took.append(done_ns - due_ns)
+        self._service.append(done_ns - sent_ns)
+        self._lag.append(sent_ns - due_ns)
 
     def delay(self, done_ns: int, delay_ns: int) -> None:
         """How long after an event its message arrived."""
@@ -98,6 +108,8 @@ class Track:
         return {
             "response": (_numbers(self.done), _numbers(self.took)),
             "delay": (_numbers(self._delay_done), _numbers(self._delay)),
+            "service": (_numbers(self.done)[: len(self._service)], _numbers(self._service)),
+            "lag": (_numbers(self.done)[: len(self._lag)], _numbers(self._lag)),
             "error": (_numbers(self._failed_done), _numbers(self._failed_took)),
         }
 

@@ -35,11 +35,14 @@ class WebSocketConnection(Connection):
         request, self._accept = frames.handshake(self.host, self.path)
         self.send(request, counted=False)
 
+    def ask(self) -> None:
+        """Send the message."""
+        self.send(self.echo.request)
+
     def received(self, data: bytes, now: int) -> None:
         """Mostly one whole frame, which is the expected one to the byte."""
         if data == self.echo.answer and self._decoder.idle and self._open:
-            self.track.answer(now, now - self.sent_at)
-            self.send(self.echo.request)
+            self.settle(now)
             return
         try:
             if not self._open:
@@ -54,8 +57,10 @@ class WebSocketConnection(Connection):
                     shown = f"{len(payload)} bytes: {payload[:80]!r}"
                     self.wrong(BAD_BODY, f"opcode {opcode}, {shown}")
                     return
-                self.track.answer(now, now - self.sent_at)
-                self.send(self.echo.request)
+                if not self.waiting:
+                    self.wrong(BAD_BODY, "a message that nobody asked for")
+                    return
+                self.settle(now)
             elif opcode == frames.CLOSE:
                 code, reason = frames.close_status(payload)
                 self.wrong(EARLY_CLOSE, f"the server closed with {code} {reason}")
@@ -77,7 +82,7 @@ class WebSocketConnection(Connection):
             return b""
         frames.check_handshake(head, self._accept)
         self._open = True
-        self.send(self.echo.request)
+        self.begin()
         return rest
 
 

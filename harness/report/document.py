@@ -53,7 +53,7 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "workers": int(row["workers"]),
         "threads": _whole(row["threads"]),
         "slots": _whole(row["slots"]),
-        "load": {"model": "closed", "users": int(row["users"])},
+        "load": _load(row),
         "trials": int(row["trials"]),
         "used": int(row["used"]),
         "verdict": row["verdict"],
@@ -72,6 +72,19 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "versions": row["versions"],
         "command": list(row["argv"]),
         "log": row["log"],
+    }
+
+
+def _load(row: dict[str, Any]) -> dict[str, Any]:
+    if row["model"] == "closed":
+        return {"model": "closed", "users": int(row["users"])}
+    return {
+        "model": "open",
+        "rate": row["rate_per_s"],
+        "arrivals": row["arrivals"],
+        "users": int(row["users"]),
+        "offered_per_s": row["offered_per_s"],
+        "unsent": row["unsent"],
     }
 
 

@@ -8,7 +8,7 @@ import shlex
 import pandas as pd
 
 from harness.analyze import records
-from harness.report.table import COLUMNS, LEGEND, ranking, remarks, sentences
+from harness.report.table import COLUMNS, LEGEND, load_text, ranking, remarks, sentences
 from harness.report.terminal import run_lines
 from harness.store import StoredRun
 
@@ -23,7 +23,7 @@ def markdown(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
         return "\n\n".join([*parts, f"No trial was finished ({run.ended}).", ""])
     for scenario in cells["scenario"].unique():
         rows = ranking(cells, comparisons, scenario)
-        parts.append(f"## {_safe(scenario)} ({int(rows[0]['users'])} users, closed)")
+        parts.append(f"## {_safe(scenario)} ({load_text(rows[0])})")
         head = [column.head for column in COLUMNS]
         rule = ["---:" if column.right else "---" for column in COLUMNS]
         lines = [_line(head), _line(rule)]

@@ -63,6 +63,16 @@ LEGEND = (
 )
 
 
+def load_text(row: Row) -> str:
+    """The load in words."""
+    if row["model"] == "closed":
+        return f"{int(row['users'])} users, closed"
+    return (
+        f"{units.rate(row['rate_per_s'])} requests/s due, {row['arrivals']}, "
+        f"{int(row['users'])} in flight at most"
+    )
+
+
 def interval(row: Row, name: str, show: Callable[[float | None], str]) -> str:
     """A median, and its least and greatest trial where there were several."""
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")

@@ -15,7 +15,15 @@ from rich.text import Text
 from harness.analyze import records
 from harness.analyze.verdict import FAILED, INVALID, SERVER_LIMITED, VALID
 from harness.report import units
-from harness.report.table import COLUMNS, LEGEND, Column, ranking, remarks, sentences
+from harness.report.table import (
+    COLUMNS,
+    LEGEND,
+    Column,
+    load_text,
+    ranking,
+    remarks,
+    sentences,
+)
 from harness.store import StoredRun
 
 STYLES = {VALID: "green", SERVER_LIMITED: "green", FAILED: "red", INVALID: "red"}
@@ -50,7 +58,7 @@ def _scenario(
     first = rows[0]
     felt = ", latency = delivery delay" if first["latency_measure"] == "delay" else ""
     title = (
-        f"{scenario} · {int(first['users'])} users, closed · "
+        f"{scenario} · {load_text(first)} · "
         f"{timing['duration_s']:g} s after {timing['warmup_s']:g} s of warm-up{felt}"
     )
     table = _fitting(title, rows, console)

@@ -237,6 +237,7 @@ class RunBuilder:
         *,
         blocks: int = 1,
         server_cpus: tuple[int, ...] = (0,),
+        generator_cpus: tuple[int, ...] = (7,),
         seconds: float = 5.0,
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -245,7 +246,7 @@ class RunBuilder:
             blocks=blocks,
             seed=11,
             timing=Timing(1.0, seconds),
-            placement=Placement(server_cpus, (7,)),
+            placement=Placement(server_cpus, generator_cpus),
             machine=MACHINE,
             command=("gatebench", "run", "demo"),
             notes=notes,

@@ -69,17 +69,10 @@ class Reported:
 @pytest.fixture
 def mixed(tmp_path):
     """Six servers: fast, slow with errors, limited by the generator, failed, invalid, long."""
-    cells = {
-        name: cell(name, **row)
-        for name, row in {
-            "fast": {"threads": 5, "concurrency": "thread"},
-            "slow": {"concurrency": "event-loop"},
-            LONG: {},
-            HOSTILE: {},
-            "liar": {},
-            "greedy": {"concurrency": "greenlet"},
-        }.items()
-    }
+    cells = {name: cell(name) for name in (LONG, HOSTILE, "liar")}
+    cells["fast"] = cell("fast", threads=5, concurrency="thread")
+    cells["slow"] = cell("slow", concurrency="event-loop")
+    cells["greedy"] = cell("greedy", concurrency="greenlet")
     builder = RunBuilder(tmp_path, cells.values(), notes=("left out: scenario x",))
     good = closed(took_s=0.05)
     builder.failed(

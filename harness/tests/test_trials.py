@@ -7,9 +7,9 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from harness.analyze import records, trials_frame
@@ -28,7 +28,6 @@ from harness.tests.builders import (
     closed,
     nanoseconds,
     none,
-    processes_table,
     random_times,
     scenario,
 )
@@ -176,9 +175,6 @@ def test_process_that_ended_in_the_warm_up_used_nothing(tmp_path):
     assert row["server_pss_bytes"] == 50 * MIB
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="a process first seen after the window is taken as born inside it"
-)
 def test_process_born_after_the_window_used_nothing(tmp_path):
     late = Process("server", 101, cpu=lambda _: 0.5, born_s=5.2)
     row = row_of(tmp_path, closed(), [replace(SERVER, cpu=0.2), late, GENERATOR])
@@ -247,9 +243,9 @@ def test_failed_trial_has_missing_values_and_never_zeros(tmp_path):
     builder.failed(cell(), "environment", "no such package", log="a\nb")
     frame = trials_frame(builder.read())
     row = records(frame)[0]
-    measured = COLUMNS[COLUMNS.index("window_s") : COLUMNS.index("verdict")]
-    assert {row[name] for name in measured if name != "latency_measure"} - {1} == {None}
-    assert row["server_cpus"] == 1
+    known = set(COLUMNS[COLUMNS.index("window_s") : COLUMNS.index("verdict")])
+    known -= {"latency_measure", "server_cpus", "shared_cpus"}  # these were asked for
+    assert {name: row[name] for name in known} == dict.fromkeys(known)
     assert (row["failure"], row["during"], row["log"]) == ("no such package", "environment", "a\nb")
     assert (row["versions"], row["argv"]) == ({}, [])
 
@@ -280,14 +276,8 @@ def test_damaged_series_is_said_in_one_line(tmp_path):
     builder = RunBuilder(tmp_path)
     trial = builder.measured(cell(), closed())
     (trial.path / "ticks.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UnreadableRunError, match="ticks.parquet: is damaged"):
+    with pytest.raises(UnreadableRunError, match=r"ticks\.parquet: is damaged"):
         trials_frame(builder.read())
-
-
-def test_samples_keep_their_nulls_on_disk(tmp_path):
-    table = processes_table([replace(SERVER, pss=lambda at: None if at < 2 else MIB)])
-    assert 0 < table["pss_bytes"].null_count < len(table)
-    assert isinstance(table.to_pandas(), pd.DataFrame)
 
 
 # Locust patches the process that imports it, so the recorder is used in one of its own.
@@ -321,7 +311,7 @@ def recorded(folder, samples, **facts):
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return Drive(None, folder).result()  # type: ignore[arg-type]  # what has ended has no tree
+    return Drive(cast(Any, None), folder).result()  # what has ended has no tree
 
 
 def sample(kind, at_s, took_s, method="GET", name="GET /"):
@@ -369,10 +359,6 @@ def test_recorder_drive_store_and_analysis_agree_on_the_same_requests(tmp_path):
         assert ours["errors"] == 2
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="the recorder counts errors by kind since the start, not in the window",
-)
 def test_kinds_of_errors_add_up_to_the_errors_of_the_window(tmp_path):
     made = closed()
     samples = [
@@ -399,9 +385,9 @@ def test_same_name_under_two_methods_is_two_tracks_of_one_row(tmp_path):
     assert row["p99_s"] == pytest.approx(0.05, rel=1e-3)
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="the later track's count replaces the earlier's")
 def test_errors_of_one_name_under_two_methods_are_all_told(tmp_path):
     made = replace(closed(), failed_at_s=np.linspace(0, 4, 5))
+    errors: list[dict[str, object]]
     errors = [{"name": "/x", "kind": "reset", "count": count, "examples": []} for count in (2, 3)]
     row = row_of(tmp_path, made, load={"errors": errors})
     assert sum(row["error_kinds"].values()) == 5

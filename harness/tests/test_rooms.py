@@ -1,0 +1,181 @@
+"""Who may import whom: the flow goes one way, and here is where that is written down."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HARNESS = Path(__file__).parents[1]
+ROOT = HARNESS.parent
+
+# A room is a file of harness/, or a folder of it, whose files may import each other. All may
+# import the version, from harness itself. Left of the disk, in the order of the flow:
+LEFT: dict[str, set[str]] = {
+    "model": set(),
+    "guardian": set(),  # runs alone, before anything else of ours is there
+    "upstream": set(),  # so do the programs that harness starts
+    "stub": set(),
+    "null_responder": set(),
+    "histogram": set(),
+    "sample": set(),
+    "machine": {"model"},
+    "process": {"model", "guardian"},
+    "conversation": {"model"},
+    "verify": {"model", "conversation"},
+    "registry": {"model", "verify"},
+    "cells": {"model", "registry"},
+    "environment": {"model", "process"},
+    "launch": {"model", "process", "conversation", "verify"},
+    "drive": {"model", "process"},
+    "load": {"model", "histogram"},
+    "store": {"model"},
+    "run": {"model", "environment", "launch", "verify", "drive", "sample", "store"},
+}
+# Right of it: nothing here starts a process.
+RIGHT: dict[str, set[str]] = {
+    "analyze": {"model", "histogram", "store"},
+    "report": {"model", "analyze", "store"},
+}
+# Whom users call.
+FRONT: dict[str, set[str]] = {
+    "options": {"model"},
+    "doctor": {"model", "environment", "machine"},
+    "cli": {
+        *LEFT.keys() - {"load", "guardian", "upstream", "stub", "null_responder"},
+        *RIGHT,
+        "options",
+        "doctor",
+    },
+}
+MAY = LEFT | RIGHT | FRONT
+# What is not as the table says, and what it would take; a line that is not true any more fails.
+NOT_YET: dict[tuple[str, str], str] = {
+    ("drive", "launch"): "last_lines reads any log; its place is beside the process that writes it",
+    ("report", "drive"): "Progress is what a Watch is told; its place is the model",
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(HARNESS).with_suffix("").parts[0]
+
+
+def sources() -> list[Path]:
+    return sorted(
+        path
+        for path in HARNESS.rglob("*.py")
+        if room_of(path) not in ("tests", "data") and path != HARNESS / "__init__.py"
+    )
+
+
+def modules_in(tree: ast.AST, path: Path) -> Iterator[str]:
+    """Every module that is imported anywhere in a file, under its whole name."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield module
+            # a name that is imported may be a module, too
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms of ours that a file imports, its own aside."""
+    found = set()
+    for module in modules_in(ast.parse(path.read_text("utf-8")), path):
+        first, *rest = module.split(".")
+        if first == "harness" and rest:
+            place = HARNESS / rest[0]
+            if place.is_dir() or place.with_suffix(".py").exists():
+                found.add(rest[0])
+    return found - {room_of(path)}
+
+
+def test_every_room_has_its_line_in_the_table_and_every_line_its_room():
+    assert {room_of(path) for path in sources()} == set(MAY)
+    assert set().union(*MAY.values()) <= set(MAY)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(HARNESS)))
+def test_file_imports_only_what_its_room_may(path):
+    room = room_of(path)
+    late = {other for owner, other in NOT_YET if owner == room}
+    beyond = imports(path) - MAY[room] - late
+    assert not beyond, f"{path.name} imports {', '.join(sorted(beyond))}: see {Path(__file__).name}"
+
+
+@pytest.mark.parametrize(("room", "other"), NOT_YET)
+def test_exception_to_the_table_is_still_needed(room, other):
+    assert other not in MAY[room]
+    assert any(other in imports(path) for path in sources() if room_of(path) == room)
+
+
+def test_table_has_no_circle():
+    """Rooms can be put in an order in which each only imports earlier ones."""
+    left = dict(MAY)
+    while left:
+        free = {room for room, others in left.items() if not others & left.keys()}
+        assert free, f"a circle among {sorted(left)}"
+        left = {room: others for room, others in left.items() if room not in free}
+
+
+def test_table_keeps_the_two_sides_of_the_disk_apart():
+    assert all(not others & RIGHT.keys() for others in LEFT.values())
+    starters = {"process", "environment", "launch", "drive", "run", "load", "sample"}
+    assert all(not others & starters for others in RIGHT.values())
+
+
+def test_table_lets_nobody_import_the_load_engine():
+    """It brings Locust, which replaces the standard library's sockets in whoever imports it."""
+    assert all("load" not in others for others in MAY.values())
+
+
+def test_apps_import_nothing_of_ours():
+    for path in (ROOT / "apps").glob("*.py"):
+        modules = modules_in(ast.parse(path.read_text("utf-8")), path)
+        assert not [module for module in modules if module.split(".")[0] == "harness"], path.name
+
+
+def test_scenarios_import_the_load_engine_and_nothing_else_of_ours():
+    for path in (ROOT / "scenarios").glob("*.py"):
+        rooms = imports_of_a_scenario(path)
+        assert rooms <= {"load"}, path.name
+
+
+def imports_of_a_scenario(path: Path) -> set[str]:
+    modules = modules_in(ast.parse(path.read_text("utf-8")), path)
+    parts = [module.split(".") for module in modules]
+    return {part[1] for part in parts if part[0] == "harness" and len(part) > 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("import harness.load.plugin", {"load"}),
+        ("import harness.store as s, json", {"store"}),
+        ("from harness import histogram, __version__", {"histogram"}),
+        ("from harness.analyze.verdict import VALID", {"analyze"}),
+        ("from harness import *", set()),
+        ("from . import store", {"store"}),
+        ("from .report.units import seconds", {"report"}),
+        ("def f():\n    from harness.run import Plan", {"run"}),
+        (
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import harness.drive",
+            {"drive"},
+        ),
+        ("import harnesses.load", set()),
+    ],
+)
+def test_imports_are_seen_wherever_and_however_they_are_written(tmp_path, monkeypatch, text, found):
+    for name in ("histogram", "store", "run", "drive", "analyze", "report", "load"):
+        (tmp_path / "harness" / name).mkdir(parents=True)
+    monkeypatch.setitem(globals(), "HARNESS", tmp_path / "harness")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    path = tmp_path / "harness" / "new.py"
+    path.write_text(text, "utf-8")
+    assert imports(path) == found
