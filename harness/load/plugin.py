@@ -64,18 +64,19 @@ def note_request(
 
 def run_window(environment: Any, work: Path, window: dict[str, Any], users: int) -> None:
     """Warm up, measure, write, end Locust."""
+    reactor = Reactor.of(environment)
+    due = schedule(
+        window.get("rate_per_s", 0.0),
+        window["warmup_s"] + window["duration_s"],
+        window.get("arrivals", "constant"),
+        window.get("seed", 0),
+    )
     began_ns = time.monotonic_ns()
     start_ns = began_ns + int(window["warmup_s"] * 1e9)
     end_ns = start_ns + int(window["duration_s"] * 1e9)
-    reactor = Reactor.of(environment)
     offered: dict[str, Any] = {}
     if reactor.arrivals is not None:
-        due = began_ns + schedule(
-            window["rate_per_s"],
-            window["warmup_s"] + window["duration_s"],
-            window["arrivals"],
-            window["seed"],
-        )
+        due += began_ns
         reactor.arrivals.begin(due)
         offered = {"offered": int((due >= start_ns).sum())}
     while (left_s := (end_ns - time.monotonic_ns()) / 1e9) > 0:
@@ -89,8 +90,8 @@ def run_window(environment: Any, work: Path, window: dict[str, Any], users: int)
             gevent.sleep(0.01)
         offered["unsent"] = sum(start_ns <= instant < end_ns for instant in reactor.arrivals.unsent)
         offered["unanswered"] = reactor.waiting_since(end_ns)
-    totals = recorder.totals()
-    own = totals["sent"] > 0
+    in_flight = reactor.halt()
+    own = recorder.totals()["sent"] > 0
     recorder.save(
         work,
         start_ns,
@@ -98,7 +99,7 @@ def run_window(environment: Any, work: Path, window: dict[str, Any], users: int)
         {
             "users": users,
             "processes": 1,
-            "in_flight": totals["sent"] - totals["ok"] - totals["failed"] if own else None,
+            "in_flight": in_flight if own else None,
             "starved": starved if own else None,
             "client": "gatebench's load engine" if own else _client(environment),
             "locust": locust.__version__,

@@ -52,6 +52,7 @@ class Reactor:
         self._epoll = Epoll()
         self._connections: dict[int, Connection] = {}
         self.arrivals: Timetable | None = None
+        self.halted = False
         hub = gevent.get_hub()
         self._watcher = hub.loop.io(self._epoll.fileno(), 1)
         self._watcher.start(self._turn)
@@ -84,6 +85,15 @@ class Reactor:
         """Forget a descriptor that is about to be closed."""
         if self._connections.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
+
+    def halt(self) -> int:
+        """Send nothing more and close all; returns how many requests were in flight."""
+        self.halted = True
+        connections = list(self._connections.values())
+        in_flight = sum(connection.waiting for connection in connections)
+        for connection in connections:
+            connection.close()
+        return in_flight
 
     def waiting_since(self, instant_ns: int) -> int:
         """How many requests are out that were sent before `instant_ns`."""
@@ -181,6 +191,8 @@ class Connection:
 
     def open(self) -> None:
         """Connect without waiting; a failure is counted, and tried again a little later."""
+        if self.reactor.halted:
+            return
         made = Socket(socket.AF_INET, socket.SOCK_STREAM)
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

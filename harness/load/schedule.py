@@ -19,6 +19,8 @@ def schedule(
     `constant`: one every 1/rate. `poisson`: independent exponential gaps of mean 1/rate, as
     many users give who do not know of each other.
     """
+    if not rate_per_s:
+        return np.empty(0, np.int64)
     if arrivals == "constant":
         return (np.arange(math.ceil(rate_per_s * duration_s)) * (1e9 / rate_per_s)).astype(np.int64)
     draw = np.random.default_rng(seed)

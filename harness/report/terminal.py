@@ -113,9 +113,8 @@ def server_lines(cells: pd.DataFrame) -> list[str]:
     lines = []
     for row in records(cells.drop_duplicates("server")):
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        lines.append(
-            f"  {row['server']} · Python {row['python'] or units.NOTHING} · {versions or 'not installed'}"
-        )
+        python = row["python"] or units.NOTHING
+        lines.append(f"  {row['server']} · Python {python} · {versions or 'not installed'}")
         if row["argv"]:
             lines.append(f"      {shlex.join(row['argv'])}")
         lines += [f"      note: {note}" for note in row["notes"]]

@@ -87,25 +87,32 @@ def cell(
     users: int = 10,
     workers: int = 2,
     threads: int | None = None,
+    rate_per_s: float | None = None,
     **row: Any,
 ) -> Cell:
-    return Cell(server(name, **row), APP, work or scenario(), Load(users), workers, threads)
+    load = Load(users) if rate_per_s is None else Load(users, "open", rate_per_s, "constant")
+    return Cell(server(name, **row), APP, work or scenario(), load, workers, threads)
 
 
 @dataclass(frozen=True)
 class Requests:
-    """When each right answer was complete and how long it took; the same of errors; delays."""
+    """When each right answer was complete and how long it took; when errors ended; delays.
+
+    `lag_s` is how late each was sent, in the order of `done_s`; empty where nothing was due.
+    """
 
     done_s: Numbers
     took_s: Numbers
     failed_at_s: Numbers = field(default_factory=none)
     delayed_at_s: Numbers = field(default_factory=none)
     delay_s: Numbers = field(default_factory=none)
+    lag_s: Numbers = field(default_factory=none)
 
     def without(self, begin_s: float, end_s: float) -> Requests:
         """These without the answers complete in a stretch of time."""
         keep = (self.done_s < begin_s) | (self.done_s >= end_s)
-        return replace(self, done_s=self.done_s[keep], took_s=self.took_s[keep])
+        lag = self.lag_s[keep] if len(self.lag_s) else self.lag_s
+        return replace(self, done_s=self.done_s[keep], took_s=self.took_s[keep], lag_s=lag)
 
 
 def closed(
@@ -132,15 +139,34 @@ def random_times(
     return Requests(done[kept][order], took[kept][order])
 
 
+def constant_rate(
+    rate_per_s: float = 200.0,
+    took_s: float = 0.01,
+    lag_s: float = 0.0001,
+    *,
+    seconds: float = 5.0,
+    warmup_s: float = 1.0,
+) -> Requests:
+    """Requests due at a constant rate, each answered `took_s` after it was due."""
+    due = -warmup_s + np.arange(int((seconds + warmup_s) * rate_per_s)) / rate_per_s
+    done = (due + took_s)[nanoseconds(due + took_s) < seconds * 1e9]
+    return Requests(done, np.full(len(done), took_s), lag_s=np.full(len(done), lag_s))
+
+
 def nanoseconds(seconds: Numbers) -> npt.NDArray[np.int64]:
     return np.rint(np.asarray(seconds) * 1e9).astype(np.int64)
 
 
 def latency_table(requests: Requests, name: str = "GET /") -> pa.Table:
     """A row per sample: counting rows that repeat is the reader's business."""
-    at = np.concatenate([requests.done_s, requests.delayed_at_s])
-    value = np.concatenate([requests.took_s, requests.delay_s])
-    measures = ["response"] * len(requests.done_s) + ["delay"] * len(requests.delay_s)
+    sent_at_s = requests.done_s[: len(requests.lag_s)]
+    at = np.concatenate([requests.done_s, requests.delayed_at_s, sent_at_s])
+    value = np.concatenate([requests.took_s, requests.delay_s, requests.lag_s])
+    measures = [
+        *["response"] * len(requests.done_s),
+        *["delay"] * len(requests.delay_s),
+        *["lag"] * len(requests.lag_s),
+    ]
     return pa.table(
         {
             "second": pa.array(nanoseconds(at) // 1_000_000_000, pa.int32()),

@@ -107,6 +107,8 @@ def test_percentile_weighs_by_count():
     buckets = indices([1 * MS, 100 * MS])
     assert percentile_s(buckets, [98, 2], 98.0) == pytest.approx(0.001, rel=1e-3)
     assert percentile_s(buckets, [98, 2], 98.1) == pytest.approx(0.1, rel=1e-3)
+    # the counts go with their buckets, in whatever order these are
+    assert percentile_s(buckets[::-1], [2, 98], 50.0) == pytest.approx(0.001, rel=1e-3)
 
 
 def test_half_of_two_is_the_first():

@@ -59,7 +59,10 @@ def test_signal_that_kills_is_a_negative_code(tmp_path):
 
 
 def test_program_that_ignores_the_signal_is_killed(tmp_path):
-    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(100)"
+    code = (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)\n"
+        "time.sleep(100)"
+    )
     with tree(code, tmp_path) as it:
         wait_for(lambda: "1" in (tmp_path / "log").read_text())
         ending = it.stop(grace_s=0.3)
@@ -84,7 +87,7 @@ def test_leaving_the_context_ends_the_tree(tmp_path):
 
 
 def test_program_that_cannot_be_executed_says_why(tmp_path):
-    with pytest.raises(StartError, match="no-such-program cannot be started: .*No such file"):
+    with pytest.raises(StartError, match=r"no-such-program cannot be started: .*No such file"):
         Tree(["no-such-program"], cwd=tmp_path, env=ENV, log=tmp_path / "log")
 
 

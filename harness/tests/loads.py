@@ -1,0 +1,116 @@
+"""The load engine against the stub server, each on its CPUs, for known-answer tests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness import histogram
+from harness.drive import Driven, drive
+from harness.launch import free_port
+from harness.machine import place, usable_cpus
+from harness.model import Load, Timing
+from harness.process import Tree
+from harness.registry import load_registry
+
+HARNESS = Path(__file__).parent.parent
+PLACEMENT = place(usable_cpus())
+SCENARIOS = load_registry().scenarios
+
+
+@dataclass(frozen=True)
+class Stub:
+    url: str
+    port: int
+
+    def counters(self) -> dict[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection.request("GET", "/__counters__")
+        counters: dict[str, Any] = json.loads(connection.getresponse().read())
+        connection.close()
+        return counters
+
+
+@contextmanager
+def stub(folder: Path, *knobs: object) -> Iterator[Stub]:
+    port = free_port()
+    log = folder / f"stub-{port}.log"
+    argv = [sys.executable, "-I", "-S", str(HARNESS / "stub.py"), str(port), *map(str, knobs)]
+    env = {"PATH": os.defpath}
+    with Tree(argv, cwd=folder, env=env, log=log, cpus=PLACEMENT.server) as tree:
+        deadline = time.monotonic() + 10.0
+        while not log.exists() or "ready\n" not in log.read_text():
+            assert tree.wait(0.01) is None, log.read_text()
+            assert time.monotonic() < deadline
+        yield Stub(f"http://127.0.0.1:{port}", port)
+
+
+class Result:
+    """What the engine recorded, as its tests ask for it."""
+
+    def __init__(self, driven: Driven) -> None:
+        self.summary = driven.summary
+        self.ticks = driven.ticks.to_pandas()
+        self._latency = driven.latency.to_pandas()
+
+    def histogram(self, measure: str = "response") -> pd.DataFrame:
+        frame = self._latency
+        selected: pd.DataFrame = frame[(frame["measure"] == measure) & (frame["second"] >= 0)]
+        return selected
+
+    def percentile(self, q: float, measure: str = "response") -> float:
+        frame = self.histogram(measure)
+        value = histogram.percentile_s(frame["bucket"].to_numpy(), frame["count"].to_numpy(), q)
+        assert value is not None
+        return value
+
+    def mean(self, measure: str = "response") -> float:
+        frame = self.histogram(measure)
+        value = histogram.mean_s(frame["bucket"].to_numpy(), frame["count"].to_numpy())
+        assert value is not None
+        return value
+
+    @property
+    def errors(self) -> dict[str, int]:
+        return {error["kind"]: error["count"] for error in self.summary["errors"]}
+
+
+_numbers = iter(range(10_000))
+
+
+def drive_stub(
+    folder: Path, server: Stub, load: Load, *, scenario: str = "hello",
+    warmup_s: float = 0.0, duration_s: float = 3.0, file: Path | None = None, seed: int = 1,
+) -> Result:  # fmt: skip
+    """Drive the stub to the end of the window."""
+    row = SCENARIOS[scenario]
+    if file is not None:
+        row = replace(row, file=file)
+    with drive(
+        row, load, Timing(warmup_s, duration_s), url=server.url,
+        work=folder / f"drive-{next(_numbers)}", cpus=PLACEMENT.generator, seed=seed,
+    ) as driving:  # fmt: skip
+        for _ in driving.watch():
+            continue
+        return Result(driving.result())
+
+
+def queue_responses(due_s: Any, service_s: Any) -> Any:
+    """Response times of a station that serves one at a time, in order (Lindley 1952)."""
+    finish = 0.0
+    responses = np.empty(len(due_s))
+    for index, (due, service) in enumerate(zip(due_s, service_s, strict=True)):
+        finish = max(finish, due) + service
+        responses[index] = finish - due
+    return responses

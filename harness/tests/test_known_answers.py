@@ -1,0 +1,255 @@
+"""Known answers: what the engine records of a server whose times and faults are known.
+
+Noise of the machine only adds time, so a time's upper bound may be reached in any of three
+tries; lower bounds and counts have to hold in each.
+"""
+
+import random
+
+import numpy as np
+import pytest
+
+from harness.model import Load
+from harness.tests.loads import drive_stub, queue_responses, stub
+from harness.tests.test_schedule import schedule
+
+pytestmark = pytest.mark.servers
+
+TRIES = 3
+
+
+def quietest(measure, good):
+    for _ in range(TRIES):
+        result = measure()
+        if good(result):
+            return result
+    return result
+
+
+def test_k1_constant_arrivals_fixed_service(tmp_path):
+    """Every response is the service and the floor; nothing queues at half load."""
+    with stub(tmp_path, "--service", "fixed:0.010", "--concurrency", 1) as server:
+        result = quietest(
+            lambda: drive_stub(tmp_path, server, Load(50, "open", 50, "constant"), warmup_s=0.5),
+            lambda it: it.percentile(99) - it.percentile(50) < 0.001,
+        )
+    assert result.summary["ok"] == result.summary["offered"] == 150
+    assert 0.010 <= result.percentile(0) < result.percentile(50) < 0.0108
+    assert result.percentile(99) - result.percentile(50) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("knob", "draw"),
+    [
+        ("exp:100", lambda source: source.expovariate(100)),  # known answer 2, M/M/1
+        ("fixed:0.010", lambda _: 0.010),  # known answer 3, M/D/1
+    ],
+)
+def test_k2_k3_poisson_arrivals_at_one_station(tmp_path, knob, draw):
+    """Arrivals and services are drawn from seeds, so Lindley's recursion knows every response.
+
+    That its long-run figures are the textbook's is the next test's; this one needs seconds.
+    """
+    seconds, rate = 8.0, 70
+    due_s = schedule(rate, seconds, "poisson", 11) / 1e9
+    source = random.Random(5)
+    expected = queue_responses(due_s, [draw(source) for _ in due_s])
+    knobs = ["--service", knob, "--seed", 5, "--concurrency", 1]
+
+    def measure():
+        with stub(tmp_path, *knobs) as server:
+            load = Load(512, "open", rate, "poisson")
+            return drive_stub(tmp_path, server, load, duration_s=seconds, seed=11)
+
+    result = quietest(measure, lambda it: it.mean() < expected.mean() * 1.05 + 0.0005)
+    assert result.summary["ok"] == len(expected)
+    assert result.mean() == pytest.approx(expected.mean(), rel=0.05, abs=0.0005)
+    for q in (50, 95, 99):
+        exact = np.percentile(expected, q, method="inverted_cdf")
+        assert result.percentile(q) == pytest.approx(exact, rel=0.05, abs=0.001)
+
+
+def test_lindley_agrees_with_the_textbook():
+    """M/M/1 and M/D/1 at 70 %: the figures of queueing theory, in milliseconds."""
+    due = schedule(70, 40_000, "poisson", 1) / 1e9
+    source = np.random.default_rng(2)
+    exponential = queue_responses(due, source.exponential(0.01, len(due))) * 1e3
+    fixed = queue_responses(due, np.full(len(due), 0.01)) * 1e3
+    assert exponential.mean() == pytest.approx(33.3, rel=0.03)
+    assert np.percentile(exponential, [50, 95, 99]) == pytest.approx([23.1, 99.9, 153.5], rel=0.04)
+    assert fixed.mean() == pytest.approx(21.67, rel=0.03)
+    assert np.percentile(fixed, [50, 95, 99]) == pytest.approx([17.3, 51.3, 75.8], rel=0.04)
+
+
+@pytest.mark.parametrize(("concurrency", "rate", "response"), [(1, 100, 0.080), (0, 800, 0.010)])
+def test_k6_closed_load_at_a_fixed_service(tmp_path, concurrency, rate, response):
+    """8 users: one at a time X = 1/D and R = N D; all at once X = N/D and R = D."""
+    with stub(tmp_path, "--service", "fixed:0.010", "--concurrency", concurrency) as server:
+        result = quietest(
+            lambda: drive_stub(tmp_path, server, Load(8), warmup_s=0.5),
+            lambda it: it.summary["ok"] / 3 > rate * 0.95,
+        )
+    assert result.summary["ok"] / 3 == pytest.approx(rate, rel=0.05)
+    assert result.summary["ok"] / 3 <= rate * 1.01
+    assert result.mean() == pytest.approx(response, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_k8_freeze_is_seen_by_all_who_should_have_been_sent(tmp_path):
+    """1,000/s for 60 s, one freeze of 1 s: 1,000 requests wait from 0 to 1 s. A recorder that
+    is blind to coordinated omission sees milliseconds.
+    """
+    with stub(tmp_path, "--freeze", "20,1") as server:
+        load = Load(2000, "open", 1000, "constant")
+        result = drive_stub(tmp_path, server, load, duration_s=60.0)
+    assert result.summary["ok"] == 60_000
+    assert result.summary["unsent"] == 0
+    for q, expected in ((99, 0.400), (99.5, 0.700), (99.9, 0.940)):
+        assert result.percentile(q) == pytest.approx(expected, rel=0.05)
+    assert result.percentile(50) < 0.005
+
+
+def test_k14_what_the_cap_forbids_is_counted_as_unsent(tmp_path):
+    """5 in flight at most, answers of 1 s, 100/s for 10 s."""
+    with stub(tmp_path, "--service", "fixed:1.0") as server:
+        load = Load(5, "open", 100, "constant")
+        result = drive_stub(tmp_path, server, load, duration_s=10.0)
+        counters = server.counters()
+    sent = result.summary["since_start"]["sent"]
+    assert 45 <= sent <= 55
+    assert sent + result.summary["unsent"] == result.summary["offered"] == 1000
+    assert counters["received"] == sent
+    assert result.summary["ok"] + result.summary["unanswered"] == sent
+
+
+@pytest.mark.parametrize(("how", "kind"), [("close", "early-close"), ("reset", "reset")])
+def test_k17_dropped_requests_are_errors_and_never_sent_again(tmp_path, how, kind):
+    with stub(tmp_path, "--drop-every", 2, "--drop-how", how, "--service", "fixed:0.001") as server:
+        result = drive_stub(tmp_path, server, Load(4), duration_s=1.5)
+        counters = server.counters()
+    totals = result.summary["since_start"]
+    assert counters["received"] == totals["sent"]
+    assert totals["failed"] == pytest.approx(counters["dropped"], abs=4)  # those at the very end
+    assert totals["failed"] > 100
+    assert set(result.errors) == {kind}
+    assert totals["sent"] == totals["ok"] + totals["failed"] + result.summary["in_flight"]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "kind"),
+    [
+        (["--status-every", "10:503"], "bad-status"),
+        (["--wrong-body-every", "10"], "bad-body"),
+    ],
+)
+def test_wrong_answers_are_counted_exactly_under_load(tmp_path, knobs, kind):
+    with stub(tmp_path, *knobs) as server:
+        result = drive_stub(tmp_path, server, Load(4), duration_s=1.5)
+        counters = server.counters()
+    totals = result.summary["since_start"]
+    wrong = counters["wrong_statuses"] + counters["wrong_bodies"]
+    assert set(result.errors) == {kind}
+    assert totals["failed"] == pytest.approx(wrong, abs=4)
+    assert totals["failed"] > 100
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+def test_answers_in_pieces_are_put_together(tmp_path, size):
+    with stub(tmp_path, "--split", size) as server:
+        result = drive_stub(tmp_path, server, Load(2), duration_s=1.5)
+    assert result.summary["ok"] > 20
+    assert result.errors == {}
+    assert result.summary["since_start"]["connects"] == 2
+
+
+@pytest.mark.parametrize("announce", [True, False])
+def test_closed_connections_are_opened_anew_and_counted(tmp_path, announce):
+    knobs = ["--close-after", 5, "--service", "fixed:0.001", *["--announce"] * announce]
+    with stub(tmp_path, *knobs) as server:
+        result = drive_stub(tmp_path, server, Load(4), duration_s=1.5)
+        counters = server.counters()
+    totals = result.summary["since_start"]
+    assert totals["connects"] == pytest.approx(counters["accepted"], abs=1)
+    assert totals["connects"] == pytest.approx(totals["ok"] / 5, abs=8)
+    if announce:
+        assert result.errors == {}
+    else:  # what was sent into a closing connection is an error, and not tried again
+        assert set(result.errors) <= {"early-close", "reset"}
+        assert totals["failed"] == pytest.approx(totals["ok"] / 5, abs=8)
+
+
+def test_refused_connections_have_their_name(tmp_path):
+    with stub(tmp_path) as server:
+        pass
+    result = drive_stub(tmp_path, server, Load(3), duration_s=1.0)
+    assert set(result.errors) == {"connect-refused"}
+    assert result.summary["ok"] == 0
+    assert 10 < result.errors["connect-refused"] < 100  # tried again, but not in a busy loop
+
+
+def test_k19_lognormal_service_below_a_millisecond(tmp_path):
+    """p50 0.45 ms and p99 1.44 ms: stock Locust prints 0 and 1."""
+    with stub(tmp_path, "--service", "lognormal:0.00045,0.5") as server:
+        floor = quietest(
+            lambda: drive_stub(tmp_path, server, Load(1), duration_s=4.0),
+            lambda it: it.percentile(50) < 0.00050,
+        )
+    assert 0.00045 <= floor.percentile(50) < 0.00055
+    assert 0.00140 <= floor.percentile(99) < 0.00165
+
+
+def test_k15_busy_generator_is_named(tmp_path):
+    """20 ms in every 50 are taken from the loop: lag says so, response has it, service less."""
+    busy = tmp_path / "busy.py"
+    busy.write_text(
+        "import time, gevent\n"
+        "from locust import events\n"
+        "from harness.load import Exchange, HttpUser\n"
+        "class Busy(HttpUser):\n"
+        "    exchange = Exchange('GET', '/', expect=b'Hello, world!')\n"
+        "def hog():\n"
+        "    while True:\n"
+        "        end = time.monotonic() + 0.02\n"
+        "        while time.monotonic() < end: pass\n"
+        "        gevent.sleep(0.03)\n"
+        "@events.test_start.add_listener\n"
+        "def start(**_): gevent.spawn(hog)\n"
+    )
+    with stub(tmp_path) as server:
+        load = Load(64, "open", 500, "constant")
+        hogged = drive_stub(tmp_path, server, load, file=busy)
+        free = quietest(
+            lambda: drive_stub(tmp_path, server, load), lambda it: it.percentile(99, "lag") < 0.001
+        )
+    assert hogged.percentile(99, "lag") > 0.015
+    assert hogged.summary["ok"] == hogged.summary["offered"] == 1500  # late, but never fewer
+    assert free.percentile(99, "lag") < 0.001
+
+
+def test_locusts_own_totals_agree_exactly(tmp_path):
+    """What Locust would show is what was recorded, errors included."""
+    both = tmp_path / "both.py"
+    both.write_text(
+        "import json, os\n"
+        "from locust import events\n"
+        "from harness.load import Exchange, HttpUser\n"
+        "from harness.load.recorder import recorder\n"
+        "class Both(HttpUser):\n"
+        "    exchange = Exchange('GET', '/', expect=b'Hello, world!')\n"
+        "@events.quitting.add_listener\n"
+        "def write(environment, **_):\n"
+        "    total = environment.stats.total\n"
+        "    times = total.response_times\n"
+        "    ours = recorder.totals()\n"
+        "    json.dump([total.num_requests, total.num_failures, sum(times.values()),\n"
+        "        ours['ok'] + ours['failed'], ours['failed']], open('totals.json', 'w'))\n"
+    )
+    with stub(tmp_path, "--status-every", "7:500") as server:
+        drive_stub(tmp_path, server, Load(4), duration_s=1.5, file=both)
+    import json
+
+    (file,) = tmp_path.glob("drive-*/totals.json")
+    requests, failures, timed, ours, failed = json.loads(file.read_text())
+    assert requests == timed == ours > 100
+    assert failures == failed > 10
