@@ -493,7 +493,7 @@ def test_null_waits_for_a_client_that_reads_late(null):
     body, count = b"x" * 16_000, 400
     with null() as it:
         client = it.client()
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)
         assert client.ask(post(body))[2] == body  # known from here on
         for _ in range(count):
             client.sock.sendall(post(body))
