@@ -27,7 +27,7 @@ from harness.analyze import cells_frame, comparisons_frame, trials_frame
 from harness.analyze.verdict import FAILED, INVALID
 from harness.cells import Budget, cell_of, make_cells
 from harness.doctor import examine
-from harness.launch import last_lines, launch, upstream
+from harness.launch import launch, upstream
 from harness.machine import facts, place, require_linux, usable_cpus
 from harness.model import (
     Cell,
@@ -38,6 +38,7 @@ from harness.model import (
     Timing,
 )
 from harness.options import parser
+from harness.process import last_lines
 from harness.registry import Registry, load_registry
 from harness.report.document import document
 from harness.report.markdown import markdown
@@ -58,6 +59,8 @@ from harness.store import (
 )
 
 DONE, OWN_FAULT, USAGE, NOT_MEASURED, INTERRUPTED = 0, 1, 2, 3, 130
+RUN_FACTS = ("command", "machine", "placement", "timing", "blocks", "seed", "notes")
+TRIAL_FACTS = ("number", "block", "cell", "placement", "outcome", "failure")
 CLOSED_USERS, OPEN_USERS = 32, 512
 OVERHEAD_S = 4.0  # of a trial, beside warm-up and window, until the run has taught better
 
@@ -310,10 +313,10 @@ Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 def _frames(path: Path) -> tuple[StoredRun, Frames]:
     run = read_run(path)
-    try:
-        trials = trials_frame(run)
-    except (KeyError, TypeError) as error:
-        raise UnreadableRunError(f"{path}: is damaged (a trial lacks {error})") from None
+    for held, needed in [(run.facts, RUN_FACTS), *((it.facts, TRIAL_FACTS) for it in run.trials)]:
+        if missing := [name for name in needed if name not in held]:
+            raise UnreadableRunError(f"{path}: is damaged (it lacks {', '.join(missing)})")
+    trials = trials_frame(run)
     cells = cells_frame(trials)
     return run, (trials, cells, comparisons_frame(cells))
 

@@ -18,25 +18,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from harness.launch import last_lines
-from harness.model import Load, MeasurementError, Scenario, Timing
-from harness.process import Tree
+from harness.model import Load, MeasurementError, Progress, Scenario, Timing
+from harness.process import Tree, last_lines
 
 PLUGIN = "harness.load.plugin"
 SPAWN_WITHIN_S = 30.0
 END_WITHIN_S = 15.0
 POLL_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a drive stands: monotonic nanoseconds, and requests done and failed so far."""
-
-    at_ns: int
-    start_ns: int
-    end_ns: int
-    done: int
-    failed: int
 
 
 @dataclass(frozen=True, slots=True)

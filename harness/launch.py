@@ -23,7 +23,7 @@ import psutil
 
 from harness.conversation import ContractError
 from harness.model import App, Cell, ConfigurationError, Environment, MeasurementError
-from harness.process import Ending, StartError, Tree
+from harness.process import Ending, StartError, Tree, last_lines
 from harness.verify import answers_hello, whoami
 
 HOST = "127.0.0.1"
@@ -31,7 +31,6 @@ UPSTREAM = Path(__file__).with_name("upstream.py")
 READY_WITHIN_S = 30.0
 WORKERS_WITHIN_S = 10.0
 STOP_WITHIN_S = 10.0
-LOG_LINES = 12
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -206,21 +205,6 @@ def listener(port: int) -> str | None:
             except (psutil.Error, TypeError):
                 return "another process"
     return None
-
-
-def last_lines(log: Path, count: int = LOG_LINES) -> str:
-    """The last lines of a log, control characters made visible; empty if it has none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 64 * 1024))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return "\n".join(
-        "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
-        for line in lines[-count:]
-    )
 
 
 def _outgoing_range() -> tuple[int, int]:

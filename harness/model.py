@@ -17,6 +17,11 @@ Arrivals = Literal["constant", "poisson"]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
+def visible(text: str) -> str:
+    """A text from outside on one line, with its control characters made visible."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
 class GatebenchError(Exception):
     """Something the user can act on: one line that says what, where and what to do.
 
@@ -27,9 +32,7 @@ class GatebenchError(Exception):
 
     def __init__(self, message: str) -> None:
         # names and texts from outside may hold anything; the promise is one line
-        super().__init__(
-            "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in message)
-        )
+        super().__init__(visible(message))
 
 
 class ConfigurationError(GatebenchError):
@@ -205,3 +208,14 @@ class Timing:
 
     warmup_s: float = 2.0
     duration_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a drive stands: monotonic nanoseconds, and requests done and failed so far."""
+
+    at_ns: int
+    start_ns: int
+    end_ns: int
+    done: int
+    failed: int

@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.guardian import descendants
-from harness.model import MeasurementError
+from harness.model import MeasurementError, visible
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
 MARK = "GATEBENCH_TREE"  # in the environment of all we start, so that leftovers can be told
 NUMBERS = itertools.count(1)
+LOG_LINES = 12
 
 
 class StartError(MeasurementError):
@@ -205,3 +206,15 @@ def marked(mark: str) -> list[int]:
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
     return found
+
+
+def last_lines(log: Path, count: int = LOG_LINES) -> str:
+    """The last lines of a log, control characters made visible; empty if it has none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 64 * 1024))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return "\n".join(visible(line) for line in lines[-count:])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import math
 import re
 import shlex
 import signal
@@ -211,7 +212,8 @@ def _typed(path: Path, where: str, key: str, value: Any, hint: Any) -> Any:
             return path.parent.resolve() / value
         wanted = "a file name"
     elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and 0 <= value < math.inf:
             return float(value)
         wanted = "a number of seconds, 0 or more"
     elif isinstance(value, hint) and value != "":
@@ -224,9 +226,14 @@ def _typed(path: Path, where: str, key: str, value: Any, hint: Any) -> Any:
 def _check_server(server: Server) -> None:
     try:
         shlex.split(server.command)
-        used = [part[1] for part in string.Formatter().parse(server.command) if part[1] is not None]
+        parts = [part for part in string.Formatter().parse(server.command) if part[1] is not None]
     except ValueError as error:
         raise ConfigurationError(f"{server.origin}: command: {error}") from None
+    used = [name or "" for _, name, _, _ in parts]
+    if any(spec or conversion for _, _, spec, conversion in parts):
+        raise ConfigurationError(
+            f"{server.origin}: command: placeholders are written plainly, like {{port}}"
+        )
     for name in used:
         if name not in PLACEHOLDERS:
             raise ConfigurationError(

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from harness import __version__
-from harness.drive import Drive, Driven, Progress, drive
+from harness.drive import Drive, Driven, drive
 from harness.launch import RunningServer, launch
 from harness.model import (
     Cell,
@@ -26,6 +26,7 @@ from harness.model import (
     GatebenchError,
     MeasurementError,
     Placement,
+    Progress,
     Timing,
 )
 from harness.sample import Sampler, Subject

@@ -126,6 +126,9 @@ class RunWriter:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._full() from None
             raise StorageError(f"{place}: cannot be written: {error.strerror}") from None
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         return StoredTrial(place, {"schema": SCHEMA, **facts})
 
     def end(self, how: str) -> None:
@@ -150,7 +153,7 @@ def read_run(path: Path) -> StoredRun:
     facts = _read(path / "run.json")
     trials = [
         StoredTrial(folder, _read(folder / "trial.json"))
-        for folder in sorted((path / "trials").glob("[0-9]*"))
+        for folder in sorted((path / "trials").glob("[0-9]*"), key=lambda folder: int(folder.name))
     ]
     end = path / "end.json"
     how = _read(end, "how")["how"] if end.exists() else "unfinished"
@@ -159,7 +162,7 @@ def read_run(path: Path) -> StoredRun:
 
 def newest_run(results: Path) -> Path:
     """The run that was begun last."""
-    runs = sorted(path.parent for path in results.glob("*/run.json"))
+    runs = sorted((path.parent for path in results.glob("*/run.json")), key=_by_begin)
     if not runs:
         raise UnreadableRunError(
             f"{results}: holds no run yet; make one with `gatebench run SERVER`"
@@ -195,6 +198,12 @@ def write_text(path: Path, text: str) -> None:
 
 def _shallow(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in type(value).__dataclass_fields__}
+
+
+def _by_begin(run: Path) -> tuple[str, int]:
+    """Its name's time, then its number within that second."""
+    stamp, _, number = run.name.partition("-")
+    return stamp, int(number) if number.isdecimal() else 1
 
 
 def _fresh(results: Path, stamp: str) -> Path:

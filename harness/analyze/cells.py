@@ -62,13 +62,13 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
         **key,
         "threads": None if pd.isna(key["threads"]) else int(key["threads"]),
         "offered_per_s": _known(used.iloc[0]["offered_per_s"]),
-        "unsent": int(used["unsent"].fillna(0).sum()),
+        "unsent": _total(used["unsent"]),
         "trials": len(group),
         "used": len(used),
         "verdict": verdict,
         "reasons": _reasons(group),
-        "requests": int(used["requests"].fillna(0).sum()),
-        "errors": int(used["errors"].fillna(0).sum()),
+        "requests": _total(used["requests"]),
+        "errors": _total(used["errors"]),
     }
     for name in FIGURES:
         values = pd.to_numeric(used[name]).dropna()
@@ -86,6 +86,12 @@ def _reasons(group: pd.DataFrame) -> list[str]:
         return list(group.iloc[0]["reasons"])
     by_rule: Counter[str] = Counter(text for reasons in group["reasons"] for text in reasons)
     return [f"{count} of {len(group)} trials: {text}" for text, count in by_rule.items()]
+
+
+def _total(counts: pd.Series) -> int | None:
+    """The sum over the trials; None where none counted."""
+    known = pd.to_numeric(counts).dropna()
+    return int(known.sum()) if len(known) else None
 
 
 def _known(value: Any) -> Any:

@@ -10,16 +10,21 @@ from harness.analyze.verdict import GENERATOR_LIMITED, RANKED
 
 
 def comparisons_frame(cells: pd.DataFrame) -> pd.DataFrame:
-    """Throughput of each cell (b) over the fastest of its scenario (a), as `ratio` = b/a.
+    """Each cell (b) over the best of its scenario (a), as `ratio` = b/a.
 
-    `bound` is "" where the ratio is as measured, "at most" where the fastest was
-    generator-limited (it may be faster still), "at least" where only b was, and "unknown"
-    where both were. Fewer than 6 pairs give numbers and no verdict: `inconclusive`.
+    A closed load finds the throughput; under an open one that was ours to choose, and the
+    median response time is compared. `bound` is "" where the ratio is as measured, "at most"
+    where the best was generator-limited (it may be better still), "at least" where only b was,
+    and "unknown" where both were. Fewer than 6 pairs give numbers and no verdict:
+    `inconclusive`.
     """
     rows: list[dict[str, Any]] = []
     comparable = cells[cells["verdict"].isin((*RANKED, GENERATOR_LIMITED))]
-    for scenario, group in comparable.groupby("scenario", sort=False):
-        ordered = group.sort_values("throughput_per_s", ascending=False)
+    for (scenario, model), group in comparable.groupby(["scenario", "model"], sort=False):
+        metric, column = (
+            ("throughput", "throughput_per_s") if model == "closed" else ("p50", "p50_s")
+        )
+        ordered = group.sort_values(column, ascending=model == "open")
         best = ordered.iloc[0]
         for _, other in ordered.iloc[1:].iterrows():
             rows.append(
@@ -27,8 +32,8 @@ def comparisons_frame(cells: pd.DataFrame) -> pd.DataFrame:
                     "a": best["server"],
                     "b": other["server"],
                     "scenario": scenario,
-                    "metric": "throughput",
-                    "ratio": other["throughput_per_s"] / best["throughput_per_s"],
+                    "metric": metric,
+                    "ratio": other[column] / best[column],
                     "low": None,
                     "high": None,
                     "verdict": "inconclusive",

@@ -14,6 +14,7 @@ from harness.store import StoredRun, StoredTrial
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0}
 TICK_S = 0.1
+SAME_TICK_NS = 40_000_000  # rows closer than that are of one round of the sampler
 
 # fmt: off
 COLUMNS = (
@@ -24,7 +25,7 @@ COLUMNS = (
     "outcome", "failure", "during", "log", "startup_s", "workers_seen", "window_s",
     "requests", "throughput_per_s", "errors", "error_kinds", "in_flight", "starved",
     "offered_per_s", "offered", "unsent", "unanswered", "lag_p99_s",
-    "requests_per_connection",
+    "reopened_share",
     "latency_measure", "mean_s", "min_s", "longest_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
     "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus", "shared_cpus",
     "server_pss_bytes", "server_rss_bytes", "processes",
@@ -103,7 +104,7 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
         "error_kinds": _error_kinds(load["errors"]),
         "in_flight": load["in_flight"],
         "starved": load["starved"],
-        "requests_per_connection": _per_connection(load),
+        "reopened_share": _reopened(load),
         "client": load["client"],
         "sampler_cpu_share": trial.facts["sampler"]["cpu_share"],
     }
@@ -128,10 +129,12 @@ def _error_kinds(errors: list[dict[str, Any]]) -> dict[str, int]:
     return {kind: count for kind, count in kinds.items() if count}
 
 
-def _per_connection(load: dict[str, Any]) -> float | None:
-    """Requests sent on each connection, from the start; None under Locust's own clients."""
+def _reopened(load: dict[str, Any]) -> float | None:
+    """Connections opened beyond the first of each user, for each request; None if not known."""
     total = load["since_start"]
-    return total["sent"] / total["connects"] if total["connects"] else None
+    if not total.get("connects") or not total["sent"]:
+        return None
+    return max(0.0, float(total["connects"] - load["users"]) / float(total["sent"]))
 
 
 def _latencies(trial: StoredTrial, measure: str) -> dict[str, Any]:
@@ -181,8 +184,6 @@ def _usage(trial: StoredTrial, load: dict[str, Any]) -> dict[str, Any]:
     frame = table.to_pandas()
     start, end = load["start_ns"], load["end_ns"]
     used = {"server": 0.0, "generator": 0.0}
-    memory = {"pss_bytes": 0.0, "rss_bytes": 0.0}
-    processes = 0
     for (side, _pid), rows in frame.groupby(["side", "pid"], observed=True):
         at = rows["at_ns"].to_numpy()
         cpu = (rows["cpu_user_s"] + rows["cpu_system_s"]).to_numpy()
@@ -191,15 +192,17 @@ def _usage(trial: StoredTrial, load: dict[str, Any]) -> dict[str, Any]:
         # a process first seen inside the window began in it, from nothing
         before = 0.0 if at[0] > start else float(np.interp(start, at, cpu))
         used[str(side)] += float(np.interp(end, at, cpu)) - before
-        inside = rows[(at >= start) & (at < end)]
-        if side == "server" and len(inside):
-            processes += 1
-            for name in memory:
-                memory[name] += float(inside[name].mean())
+    inside = frame[(frame["side"] == "server") & (frame["at_ns"] >= start) & (frame["at_ns"] < end)]
+    inside = inside.sort_values("at_ns")
+    tick = (inside["at_ns"].diff() > SAME_TICK_NS).cumsum()
+    # a round in which one process was not read says nothing of the sum
+    rounds = inside[["pss_bytes", "rss_bytes"]].groupby(tick)
+    memory = rounds.agg(lambda values: values.sum(skipna=False)).mean()
+    processes = inside["pid"].nunique()
     return {
         "server_cpu_s": used["server"],
         "generator_cpu_s": used["generator"],
         "processes": processes,
-        "server_pss_bytes": None if np.isnan(memory["pss_bytes"]) else memory["pss_bytes"],
-        "server_rss_bytes": memory["rss_bytes"],
+        "server_pss_bytes": None if pd.isna(memory["pss_bytes"]) else float(memory["pss_bytes"]),
+        "server_rss_bytes": None if pd.isna(memory["rss_bytes"]) else float(memory["rss_bytes"]),
     }

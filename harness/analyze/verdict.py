@@ -26,7 +26,7 @@ STALL_S = 1.0
 LAG_S = 0.001
 LAG_SHARE = 0.10
 ACHIEVED = 0.99
-KEPT_REQUESTS = 2.0  # on a connection, at least, where connections are kept
+REOPENED = 0.5  # of the requests, where connections are not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,13 @@ def _impossible(row: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _late(row: Mapping[str, Any]) -> Iterator[Finding]:
     """What an open load shows of the generator."""
+    if row["lag_p99_s"] is None or row["offered"] is None:
+        yield Finding(
+            "own pace",
+            INVALID,
+            "the scenario's own client does not follow --rate: the load was not the one asked for",
+        )
+        return
     allowed = max(LAG_S, LAG_SHARE * row["p50_s"])
     if row["lag_p99_s"] > allowed:
         yield Finding(
@@ -169,12 +176,12 @@ def _blemishes(row: Mapping[str, Any]) -> Iterator[Finding]:
             NO_STEADY_STATE,
             f"no request was completed for {row['gap_s']:.1f} s while requests were in flight",
         )
-    reused = row["requests_per_connection"]
-    if reused is not None and reused < KEPT_REQUESTS:
+    reopened = row["reopened_share"]
+    if reopened is not None and reopened > REOPENED:
         yield Finding(
             "no keep-alive",
             VALID,
-            f"{reused:.1f} requests on each connection: it was opened anew for most of them",
+            f"a connection was opened anew for {min(reopened, 1):.0%} of the requests",
         )
     if row["starved"] and row["model"] == "closed":
         yield Finding(

@@ -61,8 +61,8 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "throughput_per_s": _spread(row, "throughput_per_s"),
         "latency_s": {name: _spread(row, f"{name}_s") for name in LATENCIES},
         "latency_measure": row["latency_measure"],
-        "errors": int(row["errors"]),
-        "requests": int(row["requests"]),
+        "errors": _whole(row["errors"]),
+        "requests": _whole(row["requests"]),
         "server_cpu_s_per_1k": row["server_cpu_s_per_1k"],
         "server_pss_bytes": row["server_pss_bytes"],
         "generator_cpu_share": row["generator_cpu_share"],
@@ -84,7 +84,7 @@ def _load(row: dict[str, Any]) -> dict[str, Any]:
         "arrivals": row["arrivals"],
         "users": int(row["users"]),
         "offered_per_s": row["offered_per_s"],
-        "unsent": row["unsent"],
+        "unsent": _whole(row["unsent"]),
     }
 
 

@@ -8,7 +8,8 @@ import shlex
 import pandas as pd
 
 from harness.analyze import records
-from harness.report.table import COLUMNS, LEGEND, load_text, ranking, remarks, sentences
+from harness.report import units
+from harness.report.table import COLUMNS, LEGEND, load_text, log_lines, ranking, remarks, sentences
 from harness.report.terminal import run_lines
 from harness.store import StoredRun
 
@@ -32,7 +33,8 @@ def markdown(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
         if found := remarks(rows):
             parts.append("\n".join(f"- {_safe(line)}" for line in found))
         parts += [
-            f"Last lines of {_safe(row['server'])}'s log:\n\n" + _indented(row["log"])
+            f"Last lines of {_safe(row['server'])}'s log:\n\n"
+            + "\n".join(f"    {line}" for line in log_lines(row))
             for row in rows
             if row["log"]
         ]
@@ -42,9 +44,10 @@ def markdown(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
     for row in records(cells.drop_duplicates("server")):
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         notes = "".join(f"\n- {_safe(note)}" for note in row["notes"])
+        command = f"\n- `{_code(shlex.join(row['argv']))}`" if row["argv"] else ""
         parts.append(
-            f"**{_safe(row['server'])}**, Python {row['python']}: {_safe(versions)}\n"
-            f"- `{_code(shlex.join(row['argv']))}`{notes}"
+            f"**{_safe(row['server'])}**, Python {row['python'] or units.NOTHING}: "
+            f"{_safe(versions) or 'not installed'}{command}{notes}"
         )
     parts += ["## Run", "\n".join(f"- {_safe(line)}" for line in run_lines(run, cells))]
     return "\n\n".join(parts) + "\n"
@@ -62,7 +65,3 @@ def _safe(text: str) -> str:
 
 def _code(text: str) -> str:
     return "".join(char if char.isprintable() and char != "`" else "'" for char in text)
-
-
-def _indented(log: str) -> str:
-    return "\n".join(f"    {line}" for line in log.splitlines())

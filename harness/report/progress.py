@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from harness.drive import Progress
-from harness.model import Cell
+from harness.model import Cell, Progress
 from harness.report import units
 from harness.store import StoredTrial
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.analyze import records
 from harness.analyze.verdict import FAILED, INVALID
+from harness.model import visible
 from harness.report import units
 
 Row = Mapping[str, Any]
@@ -100,26 +101,36 @@ def ranking(cells: pd.DataFrame, comparisons: pd.DataFrame, scenario: str) -> li
 
 
 def sentences(comparisons: pd.DataFrame) -> list[str]:
-    """Each comparison in words: how many times as fast the best was."""
-    lines = []
-    for row in records(comparisons):
-        times = f"{1 / row['ratio']:.2f}" if row["ratio"] else "∞"
-        text = {
-            "": f"{row['a']} answered {times} times as many requests as {row['b']}",
-            "at most": f"{row['a']} answered at least {times} times as many requests as "
-            f"{row['b']} ({row['a']} was generator-limited)",
-            "at least": f"{row['a']} answered at most {times} times as many requests as "
-            f"{row['b']} ({row['b']} was generator-limited)",
-            "unknown": f"{row['a']} and {row['b']} were both generator-limited: "
-            f"their ratio ({times} measured) is the generator's, not theirs",
-        }[row["bound"]]
-        lines.append(f"{row['scenario']}: {text}")
-    return lines
+    """Each comparison in words."""
+    return [f"{row['scenario']}: {_sentence(row)}" for row in records(comparisons)]
+
+
+def _sentence(row: Row) -> str:
+    a, b = row["a"], row["b"]
+    if row["metric"] == "p50":
+        if row["bound"]:
+            return f"{a} and {b}: the generator was late, so their latencies are not compared"
+        return f"the median response of {b} took {row['ratio']:.2f} times that of {a}"
+    times = f"{1 / row['ratio']:.2f}" if row["ratio"] else "∞"
+    return {
+        "": f"{a} answered {times} times as many requests as {b}",
+        "at most": f"{a} answered at least {times} times as many requests as {b} "
+        f"({a} was generator-limited)",
+        "at least": f"{a} answered at most {times} times as many requests as {b} "
+        f"({b} was generator-limited)",
+        "unknown": f"{a} and {b} were both generator-limited: "
+        f"their ratio ({times} measured) is the generator's, not theirs",
+    }[row["bound"]]
 
 
 def remarks(rows: list[dict[str, Any]]) -> list[str]:
     """What stands beside the numbers: every reason of a verdict."""
     return [f"{row['server']}: {reason}" for row in rows for reason in row["reasons"]]
+
+
+def log_lines(row: Row) -> list[str]:
+    """The last lines of a failed cell's log, whatever is in them made visible."""
+    return [visible(line) for line in (row["log"] or "").splitlines()]
 
 
 def _relative(ratio: float, bound: str) -> str:

@@ -20,6 +20,7 @@ from harness.report.table import (
     LEGEND,
     Column,
     load_text,
+    log_lines,
     ranking,
     remarks,
     sentences,
@@ -68,7 +69,7 @@ def _scenario(
     for row in rows:
         if row["log"]:
             console.print(Text(f"  last lines of {row['server']}'s log:", style="dim"))
-            console.print(Text("    " + row["log"].replace("\n", "\n    "), style="dim"))
+            console.print(Text("\n".join(f"    {line}" for line in log_lines(row)), style="dim"))
     console.print()
 
 
@@ -91,7 +92,12 @@ def _table(title: str, columns: list[Column], rows: list[dict[str, Any]]) -> Tab
         box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for column in columns:
-        table.add_column(column.head, justify="right" if column.right else "left", overflow="fold")
+        table.add_column(
+            column.head,
+            justify="right" if column.right else "left",
+            overflow="fold",
+            no_wrap=column.head != "server",  # a number that is broken is another number
+        )
     for row in rows:
         table.add_row(*(_cell(column, row) for column in columns))
     return table

@@ -12,7 +12,7 @@ def seconds(value: float | None) -> str:
     if value is None or math.isnan(value):
         return NOTHING
     for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
-        if value < limit * 0.9995:
+        if float(f"{value:.3g}") < limit:
             return f"{significant(value * factor)} {unit}"
     return f"{significant(value)} s"
 
@@ -54,10 +54,13 @@ def clock(value: float) -> str:
 
 def significant(value: float) -> str:
     """Three significant digits, without an exponent."""
-    if value == 0:
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    rounded = float(f"{value:.3g}")
+    if rounded == 0:
         return "0"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:.{max(0, min(digits, 6))}f}"
+    digits = 2 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:.{max(0, min(digits, 9))}f}"
 
 
 def missing(value: float | None) -> bool:

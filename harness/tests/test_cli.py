@@ -19,7 +19,12 @@ from harness.tests.commands import gatebench
             ["run", "waitress", "gunicorn-sync", "uvicorn", "--scenario", "websocket-echo"],
             ["websocket-echo needs websocket", "server waitress", "server gunicorn-sync"],
         ),
-        (["run", "uvicorn", "--rate", "100"], ["--rate", "--users"]),
+        (["run", "uvicorn", "--rate", "0"], ["'0' is not a rate per second"]),
+        (["run", "uvicorn", "--arrivals", "poisson"], ["--arrivals goes with --rate"]),
+        (
+            ["run", "uvicorn", "--rate", "9", "--scenario", "long-poll"],
+            ["scenario long-poll is asked by events"],
+        ),
         (["run", "uvicorn", "--users", "none"], ["'none' is not a whole number"]),
         (["run", "uvicorn", "--duration", "soon"], ["'soon' is not a duration"]),
         (["run", "uvicorn", "--duration", "10ms"], ["too short to measure"]),

@@ -171,7 +171,6 @@ def test_failed_cell_has_nulls_and_its_reason_and_log(mixed):
     assert row["log"].startswith("# first")
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="the sums over no trials are zeros")
 def test_failed_cell_counts_no_requests_and_no_errors(mixed):
     row = of(mixed.document, HOSTILE)
     assert (row["requests"], row["errors"]) == (None, None)
@@ -321,7 +320,6 @@ def test_significant_has_three_digits_and_no_exponent(value, shown):
     assert units.significant(value) == shown
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="digits are counted before rounding")
 @pytest.mark.parametrize(("value", "shown"), [(9.996, "10.0"), (99.96, "100"), (0.9996, "1.00")])
 def test_rounding_up_does_not_add_a_fourth_digit(value, shown):
     assert units.significant(value) == shown
@@ -410,18 +408,15 @@ def test_control_characters_of_names_and_reasons_stay_out_of_markdown(tmp_path):
     assert "\n## more" not in text
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="a log is trusted to have been made harmless")
 def test_control_characters_of_a_log_stay_out_of_markdown(mixed):
     assert not CONTROL.search(mixed.markdown)
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="a log is trusted to have been made harmless")
 @pytest.mark.parametrize("width", [80, 140])
 def test_control_characters_of_a_log_stay_out_of_the_terminal(mixed, width):
     assert not CONTROL.search(mixed.terminal(width))
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="the terminal says a dash, Markdown says None")
 def test_server_that_was_never_installed_has_no_python(tmp_path):
     it = cell()
     builder = RunBuilder(tmp_path, [it])
@@ -495,7 +490,6 @@ def test_wide_terminal_shows_more_columns_than_a_narrow_one(tmp_path):
         assert head.split()[0] in narrow
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="folding a long name also folds the figures")
 def test_narrow_terminal_does_not_break_a_number(tmp_path):
     cells = [cell(LONG, users=2000), cell("b", users=2000)]
     builder = RunBuilder(tmp_path, cells, blocks=2)

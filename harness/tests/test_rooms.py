@@ -51,11 +51,6 @@ FRONT: dict[str, set[str]] = {
     },
 }
 MAY = LEFT | RIGHT | FRONT
-# What is not as the table says, and what it would take; a line that is not true any more fails.
-NOT_YET: dict[tuple[str, str], str] = {
-    ("drive", "launch"): "last_lines reads any log; its place is beside the process that writes it",
-    ("report", "drive"): "Progress is what a Watch is told; its place is the model",
-}
 
 
 def room_of(path: Path) -> str:
@@ -104,15 +99,8 @@ def test_every_room_has_its_line_in_the_table_and_every_line_its_room():
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(HARNESS)))
 def test_file_imports_only_what_its_room_may(path):
     room = room_of(path)
-    late = {other for owner, other in NOT_YET if owner == room}
-    beyond = imports(path) - MAY[room] - late
+    beyond = imports(path) - MAY[room]
     assert not beyond, f"{path.name} imports {', '.join(sorted(beyond))}: see {Path(__file__).name}"
-
-
-@pytest.mark.parametrize(("room", "other"), NOT_YET)
-def test_exception_to_the_table_is_still_needed(room, other):
-    assert other not in MAY[room]
-    assert any(other in imports(path) for path in sources() if room_of(path) == room)
 
 
 def test_table_has_no_circle():

@@ -323,7 +323,7 @@ def sample(kind, at_s, took_s, method="GET", name="GET /"):
 
 
 # not of the requests' times, or (the kinds of errors) tested below
-UNLIKE = {"run", "error_kinds", "client", "reasons", "requests_per_connection"}
+UNLIKE = {"reopened_share", "run", "error_kinds", "client", "reasons"}
 
 
 def test_recorder_drive_store_and_analysis_agree_on_the_same_requests(tmp_path):
