@@ -12,7 +12,7 @@ READY := .venv/.ready
 DEV   := .venv/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help bench report list doctor test test-fast lint format clean
+.PHONY: help bench report list doctor test test-fast test-slow lint format clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -29,11 +29,14 @@ list: $(READY) ## servers, apps and scenarios
 doctor: $(READY) ## what is missing on this machine, and the command that installs it
 	@$(BIN)/gatebench doctor $(ARGS)
 
-test: $(DEV) ## all tests, with real servers
-	@$(BIN)/pytest $(ARGS)
+test: $(DEV) ## the tests, with real servers
+	@$(BIN)/pytest -m "not slow" $(ARGS)
 
 test-fast: $(DEV) ## the tests that start no server
 	@$(BIN)/pytest -m "not servers and not slow" $(ARGS)
+
+test-slow: $(DEV) ## the tests that take minutes
+	@$(BIN)/pytest -m slow $(ARGS)
 
 lint: $(DEV) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

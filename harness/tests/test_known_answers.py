@@ -1,6 +1,6 @@
 """Known answers: what the engine records of a server whose times and faults are known.
 
-Noise of the machine only adds time, so a time's upper bound may be reached in any of three
+Noise of the machine only adds time, so a time's upper bound may be reached in any of a few
 tries; lower bounds and counts have to hold in each.
 """
 
@@ -15,7 +15,7 @@ from harness.tests.test_schedule import schedule
 
 pytestmark = pytest.mark.servers
 
-TRIES = 3
+TRIES = 5
 
 
 def quietest(measure, good):
@@ -189,14 +189,28 @@ def test_refused_connections_have_their_name(tmp_path):
 
 
 def test_k19_lognormal_service_below_a_millisecond(tmp_path):
-    """p50 0.45 ms and p99 1.44 ms: stock Locust prints 0 and 1."""
-    with stub(tmp_path, "--service", "lognormal:0.00045,0.5") as server:
-        floor = quietest(
-            lambda: drive_stub(tmp_path, server, Load(1), duration_s=4.0),
-            lambda it: it.percentile(50) < 0.00050,
-        )
-    assert 0.00045 <= floor.percentile(50) < 0.00055
-    assert 0.00140 <= floor.percentile(99) < 0.00165
+    """p50 0.45 ms and p99 1.44 ms: stock Locust prints 0 and 1.
+
+    Waking up the stub and us takes its time, most on a virtual machine: the same service
+    without its spread shows how much, in the same try.
+    """
+
+    def measure():
+        both = []
+        for knob in ("fixed:0.00045", "lognormal:0.00045,0.5"):
+            with stub(tmp_path, "--service", knob) as server:
+                both.append(drive_stub(tmp_path, server, Load(1), duration_s=3.0))
+        return both
+
+    def wide(both):
+        floor = both[0].percentile(50) - 0.00045
+        return both[1].percentile(50) - floor, both[1].percentile(99) - floor
+
+    both = quietest(measure, lambda both: wide(both)[1] < 0.00150)
+    p50, p99 = wide(both)
+    assert both[0].percentile(50) - 0.00045 < 0.0003
+    assert p50 == pytest.approx(0.00045, rel=0.05)
+    assert 0.00135 < p99 < 0.00165
 
 
 def test_k15_busy_generator_is_named(tmp_path):
