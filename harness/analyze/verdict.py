@@ -155,7 +155,7 @@ def _limits(row: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "server-limited",
             SERVER_LIMITED,
-            f"all {slots} workers or threads were occupied: more of them would do more",
+            f"every slot (workers x threads: {slots}) was occupied: more of them would do more",
         )
 
 
