@@ -138,7 +138,7 @@ def test_server_whose_workers_are_all_occupied_is_at_its_limit(judge):
     assert judge(occupied(0.93), it=it).rules == []
     judged = judge(occupied(0.97), it=it)
     assert (judged.verdict, judged.rules) == (SERVER_LIMITED, ["server-limited"])
-    assert "all 4 workers or threads were occupied" in judged.said["server-limited"]
+    assert "every slot (workers x threads: 4) was occupied" in judged.said["server-limited"]
 
 
 def test_server_without_bound_has_no_workers_to_occupy(judge):
