@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httptools
 from locust import User, task
+from locust.exception import StopTest
 
 from harness.load.errors import EARLY_CLOSE, PROTOCOL, WrongAnswerError
 from harness.load.exchange import Exchange
@@ -55,7 +57,8 @@ class HttpConnection(Connection):
         self._parsed = False
         self._pieces: list[bytes] = []
         self._body: list[bytes] = []
-        self._headed = self._framed = self._keep = self._complete = False
+        self._headed = self._framed = self._keep = False
+        self._complete = 0
 
     def opened(self) -> None:
         """The first request of a new connection."""
@@ -68,6 +71,9 @@ class HttpConnection(Connection):
 
     def received(self, data: bytes, now: int) -> None:
         """One more piece of the answer; mostly the whole of it, and like the one before."""
+        if not self.waiting:
+            self.wrong(PROTOCOL, f"an answer that nobody asked for: {data[:80]!r}")
+            return
         if data == self.known.answer and not (self._alike or self._parsed):
             self.settle(now)
         elif self._parsed or not self._resembles(data, now):
@@ -96,7 +102,9 @@ class HttpConnection(Connection):
         except httptools.HttpParserError as error:
             self.wrong(PROTOCOL, f"{error}: {data[:80]!r}")
             return
-        if self._complete:
+        if self._complete > 1:
+            self.wrong(PROTOCOL, f"more than one answer to a request: {data[-80:]!r}")
+        elif self._complete:
             self._answered(now)
 
     def ended(self, now: int) -> None:
@@ -153,7 +161,7 @@ class HttpConnection(Connection):
         else:
             # only here does the parser still know; what comes behind the answer is not of it
             self._keep = self._framed and self.parser.should_keep_alive()
-            self._complete = True
+            self._complete += 1
 
 
 class HttpUser(User):  # type: ignore[misc]
@@ -179,7 +187,17 @@ class HttpUser(User):  # type: ignore[misc]
         return HttpConnection(reactor, address, host, self.exchange, self.known)
 
 
-def target(url: str) -> tuple[tuple[str, int], str]:
-    """((address, port), Host header) of Locust's --host."""
-    parts = urlsplit(url)
-    return (parts.hostname or "127.0.0.1", parts.port or 80), parts.netloc
+def target(url: str | None) -> tuple[tuple[str, int], str]:
+    """((address, port), Host header) of Locust's --host, its name looked up once.
+
+    StopTest, Locust's own way to say so, for what cannot be driven.
+    """
+    parts = urlsplit(url or "")
+    if parts.scheme != "http" or not parts.hostname:
+        raise StopTest(f"--host must be like http://127.0.0.1:8000, and is {url!r}")
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 80, socket.AF_INET)
+    except (OSError, ValueError) as error:
+        raise StopTest(f"--host {url!r} cannot be looked up: {error}") from None
+    address, port = found[0][4][:2]
+    return (str(address), int(port)), parts.netloc

@@ -86,7 +86,9 @@ def run_window(environment: Any, work: Path, window: dict[str, Any], users: int)
     if reactor.arrivals is not None:
         # what was due in the window counts to it, however late its answer
         deadline = time.monotonic() + DRAIN_S
-        while reactor.waiting_since(end_ns) and time.monotonic() < deadline:
+        while (
+            reactor.arrivals.left or reactor.waiting_since(end_ns)
+        ) and time.monotonic() < deadline:
             gevent.sleep(0.01)
         offered["unsent"] = sum(start_ns <= instant < end_ns for instant in reactor.arrivals.unsent)
         offered["unanswered"] = reactor.waiting_since(end_ns)

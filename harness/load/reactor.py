@@ -150,6 +150,11 @@ class Timetable:
         self._due = due_ns.tolist()
         self._arm()
 
+    @property
+    def left(self) -> int:
+        """How many requests have not been sent yet, nor counted as unsent."""
+        return len(self._due) - self._next
+
     def send_due(self) -> None:
         """Send all that is due by now, and wake again for the next."""
         timer.drain(self.timer)
@@ -315,7 +320,7 @@ class Connection:
         if data:
             self._connecting = False
             self.received(data, now)
-        elif self.waiting:
+        elif self.waiting or self.called or self.reactor.arrivals is None:
             self.ended(now)
         else:
             self.close()  # it rested too long for the server, which is no error

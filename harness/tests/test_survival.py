@@ -68,3 +68,20 @@ def test_run_that_dies_under_load_leaves_no_process(name, tmp_path):
         assert harness.returncode == 130
         assert "interrupted: 0 of 1 trials are kept" in said
         assert "Traceback" not in said
+
+
+def test_interrupted_run_keeps_and_reports_the_finished_trials(tmp_path):
+    options = ["--scenario", "hello", "--duration", "2s", "--warmup", "1s", "--blocks", "3"]
+    with started("run", "waitress", *options, cwd=tmp_path) as harness:
+        assert harness.stderr is not None
+        while "[1/3]" not in (line := harness.stderr.readline()):
+            assert line, "the run ended before its first trial"
+        harness.send_signal(signal.SIGINT)
+        out, said = harness.communicate(timeout=30)
+    assert harness.returncode == 130
+    assert "interrupted: 1 of 3 trials are kept" in said
+    assert "waitress" in out
+    assert "the run is interrupted" in out
+    (run,) = (tmp_path / "results").iterdir()
+    assert "waitress" in (run / "report.md").read_text()
+    assert not left_of(harness.pid)
