@@ -175,6 +175,10 @@ class HttpUser(User):  # type: ignore[misc]
         super().__init_subclass__(**options)
         cls.known = Known()
 
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.address, self.authority = target(self.host)
+
     @task
     def work(self) -> None:
         """Locust's task, which lasts until Locust ends the user."""
@@ -182,9 +186,8 @@ class HttpUser(User):  # type: ignore[misc]
 
     def connection(self) -> Connection:
         """This user's connection to the host under test."""
-        address, host = target(self.host)
         reactor = Reactor.of(self.environment)
-        return HttpConnection(reactor, address, host, self.exchange, self.known)
+        return HttpConnection(reactor, self.address, self.authority, self.exchange, self.known)
 
 
 def target(url: str | None) -> tuple[tuple[str, int], str]:

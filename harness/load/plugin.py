@@ -27,6 +27,7 @@ from harness.load.schedule import schedule
 
 PROGRESS_S = 0.25
 DRAIN_S = 5.0
+GATHER_S = 5.0
 
 
 @events.init.add_listener
@@ -71,6 +72,11 @@ def run_window(environment: Any, work: Path, window: dict[str, Any], users: int)
         window.get("arrivals", "constant"),
         window.get("seed", 0),
     )
+    if reactor.arrivals is not None:
+        # Locust says that all are spawned before each has come to rest
+        deadline = time.monotonic() + GATHER_S
+        while len(reactor.arrivals.idle) < users and time.monotonic() < deadline:
+            gevent.sleep(0.001)
     began_ns = time.monotonic_ns()
     start_ns = began_ns + int(window["warmup_s"] * 1e9)
     end_ns = start_ns + int(window["duration_s"] * 1e9)

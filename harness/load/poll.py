@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from harness.load.exchange import Exchange
-from harness.load.http import HttpConnection, HttpUser, Known, target
+from harness.load.http import HttpConnection, HttpUser, Known
 from harness.load.reactor import Connection, Reactor
 
 
@@ -43,5 +43,5 @@ class PollUser(HttpUser):
 
     def connection(self) -> Connection:
         """This user's connection to the host under test."""
-        address, host = target(self.host)
-        return PollConnection(Reactor.of(self.environment), address, host, self.path)
+        reactor = Reactor.of(self.environment)
+        return PollConnection(reactor, self.address, self.authority, self.path)

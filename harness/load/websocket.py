@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from locust import User, task
 
@@ -93,9 +93,14 @@ class WebSocketUser(User):  # type: ignore[misc]
     path: ClassVar[str] = "/ws"
     message: ClassVar[bytes]
 
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.address, self.authority = target(self.host)
+
     @task
     def work(self) -> None:
         """Locust's task, which lasts until Locust ends the user."""
-        address, host = target(self.host)
         reactor = Reactor.of(self.environment)
-        until_killed(WebSocketConnection(reactor, address, host, self.path, self.message))
+        until_killed(
+            WebSocketConnection(reactor, self.address, self.authority, self.path, self.message)
+        )
