@@ -38,7 +38,7 @@ from harness.model import (
     Timing,
 )
 from harness.options import parser
-from harness.process import last_lines
+from harness.process import last_lines, scratch_folder
 from harness.registry import Registry, load_registry
 from harness.report.document import document
 from harness.report.markdown import markdown
@@ -54,7 +54,6 @@ from harness.store import (
     newest_run,
     plain,
     read_run,
-    work_folder,
     write_text,
 )
 
@@ -234,7 +233,7 @@ def do_serve(arguments: argparse.Namespace) -> int:
     )
     made = environment.prepare(cell.server, cell.app)
     with (
-        work_folder() as work,
+        scratch_folder() as work,
         upstream(work / "upstream.log", placement.generator) as slow,
         launch(
             cell, made, log=work / "server.log", cpus=placement.server, port=arguments.port,

@@ -14,7 +14,6 @@ import platform
 import re
 import shutil
 import sys
-import tempfile
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from platformdirs import user_cache_path
 from uv import find_uv_bin
 
 from harness.model import App, ConfigurationError, Environment, MeasurementError, Server
-from harness.process import StartError, Tree
+from harness.process import StartError, Tree, scratch_folder
 
 RECIPE = 1  # raise it when environments are built differently: those made before are then unused
 LIMIT_S = 900.0  # the longest that one command, or another process's build, may take
@@ -68,10 +67,10 @@ Runner = Callable[[Sequence[str], Mapping[str, str]], Completed]
 
 def run_guarded(argv: Sequence[str], environment: Mapping[str, str]) -> Completed:
     """Run `argv` under a guardian, so that neither uv nor a compiler outlives gatebench."""
-    with tempfile.TemporaryDirectory(prefix="gatebench-") as folder:
-        log = Path(folder) / "log"
+    with scratch_folder() as folder:
+        log = folder / "log"
         try:
-            with Tree(argv, cwd=Path(folder), env=environment, log=log) as tree:
+            with Tree(argv, cwd=folder, env=environment, log=log) as tree:
                 code = tree.wait(LIMIT_S)
         except StartError as error:
             raise OSError(str(error)) from None

@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import random
 import shlex
-import shutil
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ import psutil
 
 from harness.conversation import ContractError
 from harness.model import App, Cell, ConfigurationError, Environment, MeasurementError
-from harness.process import Ending, StartError, Tree, last_lines
+from harness.process import Ending, StartError, Tree, last_lines, scratch_folder
 from harness.verify import answers_hello, whoami
 
 HOST = "127.0.0.1"
@@ -118,10 +116,8 @@ def launch(
     elif (owner := listener(port)) is not None:
         raise ConfigurationError(f"port {port} is in use by {owner}; stop it or choose another")
     argv = command_line(cell, environment, port)
-    # servers read settings from the working directory and HOME, so they get empty ones;
-    # short, because a unix socket's path holds 107 characters
-    home = Path(tempfile.mkdtemp(prefix="gatebench-"))
-    try:
+    # servers read settings from the working directory and HOME, so they get empty ones
+    with scratch_folder() as home:
         env = clean_environment(environment, cell.app, home) | dict(extra_env or {})
         began = time.monotonic()
         try:
@@ -130,8 +126,6 @@ def launch(
             raise StartError(f"{cell.server.origin}: {error}") from None
         with tree:
             yield RunningServer(cell, HOST, port, argv, log, tree, began)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from select import select
@@ -24,6 +26,8 @@ GUARDIAN = Path(__file__).with_name("guardian.py")
 MARK = "GATEBENCH_TREE"  # in the environment of all we start, so that leftovers can be told
 NUMBERS = itertools.count(1)
 LOG_LINES = 12
+STALE_S = 3600.0
+SCRATCH = "gatebench"  # short: a unix socket's path holds 107 characters
 
 
 class StartError(MeasurementError):
@@ -195,6 +199,23 @@ class Tree:
         self._exit_code = message.get("exited", self._exit_code)
         self._gone = message.get("gone", self._gone)
         return True
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A private folder, gone afterwards; what a gatebench that was killed left goes first."""
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}-*-*"):
+        owner = left.name.split("-")[1]
+        with suppress(OSError):
+            # old, too: another container may share the folder, and not our process numbers
+            old = time.time() - left.stat().st_mtime > STALE_S
+            if old and owner.isdecimal() and not Path("/proc", owner).exists():
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}-{os.getpid()}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def marked(mark: str) -> list[int]:

@@ -29,8 +29,9 @@ from harness.model import (
     Progress,
     Timing,
 )
+from harness.process import scratch_folder
 from harness.sample import Sampler, Subject
-from harness.store import RunWriter, StoredTrial, work_folder
+from harness.store import RunWriter, StoredTrial
 from harness.verify import verify
 
 LIFE = ("environment", "launch", "ready", "verify", "warm up", "measure", "stop", "store")
@@ -134,7 +135,7 @@ def live(
     number: int, block: int, cell: Cell, plan: Plan, crew: Crew, writer: RunWriter, watch: Watch
 ) -> StoredTrial:
     """One trial, from its environment to its place on disk. A failure is stored with its reason."""
-    with work_folder() as work:
+    with scratch_folder() as work:
         record = Record(
             {
                 "number": number,

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from harness.process import StartError, Tree
+from harness.process import StartError, Tree, scratch_folder
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 ENV = {"PATH": os.defpath}
@@ -131,3 +132,34 @@ def test_killed_guardian_does_not_free_the_tree(tmp_path):
         wait_for(lambda: not alive(master))
         assert alive(worker)
     wait_for(lambda: not alive(worker))
+
+
+def test_scratch_of_a_killed_gatebench_is_cleared_when_it_is_old(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    old, fresh, ours = (
+        tmp_path / f"gatebench-{owner}-x{index}"
+        for index, owner in enumerate((gone.pid, gone.pid, os.getpid()))
+    )
+    for folder in (old, fresh, ours):
+        folder.mkdir()
+    for folder in (old, ours):
+        os.utime(folder, (0, 0))
+    with scratch_folder() as folder:
+        assert folder.is_dir()
+        assert sorted(tmp_path.iterdir()) == sorted([fresh, ours, folder])
+    assert sorted(tmp_path.iterdir()) == sorted([fresh, ours])
+
+
+def test_scratch_folder_is_gone_afterwards_whatever_happened():
+    def fail() -> None:
+        with scratch_folder() as folder:
+            (folder / "log").touch()
+            seen.append(folder)
+            raise KeyboardInterrupt
+
+    seen: list[Path] = []
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert not seen[0].exists()

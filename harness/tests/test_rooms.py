@@ -32,7 +32,7 @@ LEFT: dict[str, set[str]] = {
     "drive": {"model", "process"},
     "load": {"model", "histogram"},
     "store": {"model"},
-    "run": {"model", "environment", "launch", "verify", "drive", "sample", "store"},
+    "run": {"process", "model", "environment", "launch", "verify", "drive", "sample", "store"},
 }
 # Right of it: nothing here starts a process.
 RIGHT: dict[str, set[str]] = {

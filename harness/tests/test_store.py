@@ -26,7 +26,6 @@ from harness.store import (
     newest_run,
     plain,
     read_run,
-    work_folder,
     write_text,
 )
 
@@ -354,16 +353,3 @@ def test_text_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         write_text(place, "newer")
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.md"]
     assert place.read_text("utf-8") == "new ✓"
-
-
-def test_work_folder_is_gone_afterwards_whatever_happened():
-    def fail() -> None:
-        with work_folder() as folder:
-            (folder / "log").touch()
-            seen.append(folder)
-            raise KeyboardInterrupt
-
-    seen: list[Path] = []
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert not seen[0].exists()
