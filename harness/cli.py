@@ -195,15 +195,16 @@ def _measure(
 
 
 class _Environments:
-    """Each cell's environment, made once per run, its failure remembered as well."""
+    """Each server's environment, made once per run, its failure remembered as well."""
 
     def __init__(self, refresh: bool) -> None:
         self._refresh = refresh
-        self._made: dict[tuple[str, ...], Environment | MeasurementError] = {}
+        self._made: dict[tuple[str, str], Environment | MeasurementError] = {}
 
     def of(self, cell: Cell) -> Environment:
         """The environment, or the same MeasurementError as at the first try."""
-        key = (*environment.requirements(cell.server, cell.app), cell.server.python or "")
+        # by name, though servers may share one: a failure names the row it befell
+        key = (cell.server.label, cell.app.name)
         if key not in self._made:
             try:
                 self._made[key] = environment.prepare(

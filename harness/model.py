@@ -166,11 +166,14 @@ class Cell:
 
     @property
     def slots(self) -> int | None:
-        """Requests that can be in service at once: workers x threads; None if unbounded."""
+        """Requests that can be in service at once: workers x threads.
+
+        None if unbounded, or not known because the row leaves the threads to the server.
+        """
         if self.server.concurrency == "process":
             return self.workers
-        if self.server.concurrency == "thread":
-            return self.workers * (self.threads or 1)
+        if self.server.concurrency == "thread" and self.threads is not None:
+            return self.workers * self.threads
         return None
 
 

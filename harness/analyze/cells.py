@@ -14,7 +14,8 @@ KEYS = (
 )  # fmt: skip
 FIGURES = (
     "throughput_per_s", "p50_s", "p90_s", "p99_s", "max_s",
-    "server_cpu_s_per_1k", "server_pss_bytes", "generator_cpu_share", "startup_s",
+    "server_cpu_s_per_1k", "server_pss_bytes", "generator_cpu_share", "sampler_cpu_share",
+    "startup_s",
 )  # fmt: skip
 SAME = (
     "slots", "speaks", "concurrency", "wait_s", "latency_measure", "client", "python", "versions",

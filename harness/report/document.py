@@ -66,6 +66,7 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "server_cpu_s_per_1k": row["server_cpu_s_per_1k"],
         "server_pss_bytes": row["server_pss_bytes"],
         "generator_cpu_share": row["generator_cpu_share"],
+        "sampler_cpu_share": row["sampler_cpu_share"],
         "startup_s": row["startup_s"],
         "client": row["client"],
         "python": row["python"],

@@ -32,7 +32,9 @@ def concurrency(row: Row) -> str:
     if row["concurrency"] == "process":
         return f"{workers}"
     if row["concurrency"] == "thread":
-        return f"{workers}×{int(threads)}={int(row['slots'])}"
+        return (
+            f"{workers}×?" if threads is None else f"{workers}×{int(threads)}={int(row['slots'])}"
+        )
     return f"{workers}×∞ ({'loop' if row['concurrency'] == 'event-loop' else 'greenlets'})"
 
 
@@ -57,7 +59,8 @@ COLUMNS = (
 )
 
 LEGEND = (
-    "at once: requests in service at once (workers x threads; ∞ = bounded by memory only). "
+    "at once: requests in service at once (workers x threads; ∞ = bounded by memory only, "
+    "? = left to the server). "
     "CPU s/1k: CPU-seconds of the server per 1,000 right answers. PSS: memory of the server's "
     "processes, shared pages divided. gen. CPU: how busy the load generator was; above 80 % "
     "the server may be faster than shown. Errors are not in req/s."

@@ -131,6 +131,8 @@ def run_lines(run: StoredRun, cells: pd.DataFrame) -> list[str]:
     """Machine, placement, who took the times, and where the run is."""
     machine, placement = run.facts["machine"], run.facts["placement"]
     clients = ", ".join(sorted({row["client"] for row in records(cells) if row["client"]}))
+    shares = [row["sampler_cpu_share"] for row in records(cells)]
+    cost = max((share * 100 for share in shares if share is not None), default=None)
     lines = [
         f"machine: {machine['cpu']}, CPUs: {len(machine['cpus_usable'])}, "
         f"{units.size(machine['memory_bytes'])}, {machine['system']}, Linux {machine['kernel']}"
@@ -138,6 +140,7 @@ def run_lines(run: StoredRun, cells: pd.DataFrame) -> list[str]:
         f"placement: server on CPU {_list(placement['server'])}, "
         f"generator on CPU {_list(placement['generator'])}",
         f"times taken by: {clients or units.NOTHING}",
+        f"sampling cost at most {units.cpu(cost)} % of one CPU, on the generator's side",
         f"seed {run.facts['seed']}, {run.facts['blocks']} block(s); the run is {run.ended}",
         *(f"note: {note}" for note in run.facts["notes"]),
     ]

@@ -46,7 +46,7 @@ def test_budget_is_really_split_three_ways():
     [
         ("process", None, 3),
         ("thread", 5, 15),
-        ("thread", None, 3),
+        ("thread", None, None),
         ("greenlet", None, None),
         ("event-loop", None, None),
     ],
@@ -134,3 +134,10 @@ def test_version_and_python_are_part_of_the_cell():
     cells, _ = make_cells(REGISTRY, ["uvicorn@0.30"], ["hello"], BUDGET, python="3.13")
     assert cells[0].server.label == "uvicorn@0.30 (Python 3.13)"
     assert cells[0].name == "uvicorn@0.30 (Python 3.13) · asgi · hello"
+
+
+def test_threads_that_a_row_leaves_to_the_server_are_not_guessed():
+    row = replace(REGISTRY.servers["waitress"], command="waitress-serve --port={port} {app}")
+    cell = cell_of(row, REGISTRY.scenarios["hello"], BUDGET, REGISTRY)
+    assert cell.threads is None
+    assert cell.slots is None

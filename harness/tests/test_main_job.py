@@ -243,3 +243,22 @@ def test_second_run_right_after_a_killed_one_works(tmp_path):
     shown = gatebench("report", runs[0].name, cwd=tmp_path)
     assert shown.code == 0
     assert "no trial was finished (unfinished)" in shown.out
+
+
+def test_two_servers_that_share_a_missing_package_each_name_their_own_row(tmp_path):
+    row = (
+        '[servers.{name}]\nspeaks = "wsgi"\npackages = ["waitress==0.0.0.999"]\n'
+        'concurrency = "thread"\ncommand = "waitress-serve --listen={{host}}:{{port}} {{app}}"\n'
+    )
+    (tmp_path / "mine.toml").write_text(row.format(name="one") + row.format(name="two"))
+    finished = gatebench(
+        "run", "one", "two", "--servers", "mine.toml", "--scenario", "hello", *QUICK, cwd=tmp_path
+    )
+    assert finished.code == 3
+    for cell in finished.document["cells"]:
+        assert f"[servers.{cell['server']}]" in cell["reasons"][0]
+
+
+def test_report_shows_what_sampling_cost(waits):
+    assert 0 < waits[0]["uvicorn", "blocking-io"]["sampler_cpu_share"] < 0.05
+    assert "sampling cost at most" in (waits[1] / "report.md").read_text()
