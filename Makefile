@@ -12,7 +12,7 @@ READY := .venv/.ready
 DEV   := .venv/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help bench report list doctor test test-fast test-slow lint format clean
+.PHONY: help bench report calibrate list doctor test test-fast test-slow lint format clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -22,6 +22,9 @@ bench: $(READY) ## measure: SERVER=a,b SCENARIO=x,y ARGS="--blocks 4" (no SERVER
 
 report: $(READY) ## print the newest run again: RUN=results/...
 	@$(BIN)/gatebench report $(RUN) $(ARGS)
+
+calibrate: $(READY) ## measure the load generator itself, beside wrk and Locust's clients
+	@$(BIN)/gatebench calibrate $(ARGS)
 
 list: $(READY) ## servers, apps and scenarios
 	@$(BIN)/gatebench list $(ARGS)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.model import Arrivals, Cell, ConfigurationError, Load, Scenario, Server
+from harness.model import Cell, ConfigurationError, Load, Scenario, Server
 from harness.registry import Registry, unmet_need
 
 DEFAULT_SERVERS = (
@@ -20,25 +20,17 @@ DEFAULT_SERVERS = (
 DEFAULT_SCENARIOS = ("hello", "blocking-io")
 
 
+# what a named server is measured by when no scenario is named; all there are is '*'
+USUAL_SCENARIOS = ("hello", "echo", "blocking-io", "websocket-echo", "long-poll")
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What every server gets alike: worker processes, threads in each, and the load.
-
-    With `rate_per_s` the load is open, its arrivals constant or poisson.
-    """
+    """What every server gets alike: worker processes, threads in each, and the load."""
 
     workers: int
     threads: int
-    users: int
-    rate_per_s: float | None = None
-    arrivals: Arrivals = "constant"
-
-    @property
-    def load(self) -> Load:
-        """The load of each cell."""
-        if self.rate_per_s is None:
-            return Load(self.users)
-        return Load(self.users, "open", self.rate_per_s, self.arrivals)
+    load: Load
 
 
 def make_cells(
@@ -53,19 +45,20 @@ def make_cells(
     """The cells asked for, and notes on what was left out.
 
     Scenarios that were named must be met by every server, else ConfigurationError names each
-    that cannot, before anything starts. Without names, each server gets those it can do.
-    Without servers, a default set for a first look.
+    that cannot, before anything starts. Without names, each server gets the usual ones it can
+    do. Without servers, a default set for a first look.
     """
     chosen = registry.select_servers(servers or DEFAULT_SERVERS)
     named = bool(scenarios) or not servers
-    works = registry.select_scenarios(scenarios or (("*",) if servers else DEFAULT_SCENARIOS))
+    usual = [it for it in USUAL_SCENARIOS if it in registry.scenarios] or ["*"]
+    works = registry.select_scenarios(scenarios or (usual if servers else DEFAULT_SCENARIOS))
     cells: list[Cell] = []
     refused: list[str] = []
     for server, scenario in itertools.product(chosen, works):
         implementation = registry.app_for(server, app)
         if why := unmet_need(server, implementation, scenario):
             refused.append(why)
-        elif budget.rate_per_s is not None and scenario.latency == "delay":
+        elif budget.load.model == "open" and scenario.latency == "delay":
             refused.append(f"scenario {scenario.name} is asked by events, not at a rate: no --rate")
         else:
             cells.append(cell_of(replace(server, python=python), scenario, budget, registry, app))

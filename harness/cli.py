@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import environment
+from harness import calibrate, environment
 from harness.analyze import cells_frame, comparisons_frame, trials_frame
 from harness.analyze.verdict import FAILED, INVALID
 from harness.cells import Budget, cell_of, make_cells
@@ -34,16 +35,20 @@ from harness.model import (
     ConfigurationError,
     Environment,
     GatebenchError,
+    Load,
     MeasurementError,
     Timing,
 )
 from harness.options import parser
 from harness.process import last_lines, scratch_folder
 from harness.registry import Registry, load_registry
+from harness.report.calibration import line, print_calibration
 from harness.report.document import document
+from harness.report.hdr import write_logs
 from harness.report.markdown import markdown
 from harness.report.progress import Watcher
 from harness.report.terminal import print_report
+from harness.report.units import clock
 from harness.run import Crew, Plan, conduct
 from harness.sample import pin
 from harness.store import (
@@ -133,6 +138,8 @@ def do_list(arguments: argparse.Namespace) -> int:
 def do_run(arguments: argparse.Namespace) -> int:
     """`gatebench run`: measure, store, report."""
     require_linux()
+    if arguments.processes > (arguments.users or CLOSED_USERS):
+        raise ConfigurationError("--processes share the users: give at least as many --users")
     if arguments.arrivals is not None and arguments.rate is None:
         raise ConfigurationError("--arrivals goes with --rate: a closed load has no arrivals")
     registry = _registry(arguments)
@@ -279,9 +286,64 @@ def do_report(arguments: argparse.Namespace) -> int:
         documents.append(document(run, *frames[1:]))
         if not arguments.json:
             _publish(run, frames, as_json=False)
+        if arguments.hdr:
+            logs = write_logs(run)
+            _say(f"{len(logs)} HdrHistogram logs of {len(run.trials)} trials: {run.path / 'hdr'}")
     if arguments.json:
         _print_json(documents[0] if len(documents) == 1 else {"schema": 1, "runs": documents})
     return DONE
+
+
+def do_calibrate(arguments: argparse.Namespace) -> int:
+    """`gatebench calibrate`: the load generator itself, beside others."""
+    require_linux()
+    names = _words(arguments.only or []) or list(calibrate.PARTS)
+    if unknown := [name for name in names if name not in calibrate.PARTS]:
+        there = ", ".join(calibrate.PARTS)
+        raise ConfigurationError(f"unknown part {unknown[0]!r}; there are {there}")
+    placement, machine = place(usable_cpus()), facts(usable_cpus())
+    seed = arguments.seed if arguments.seed is not None else secrets.randbelow(2**31)
+    parts = tuple(part for name, part in calibrate.PARTS.items() if name in names)
+    plan = calibrate.Plan(parts, arguments.pairs, arguments.duration, seed, calibrate.missing())
+    bench = calibrate.Bench(load_registry().scenarios, placement, arguments.duration)
+    known = {
+        "command": ["gatebench", *sys.argv[1:]], "machine": machine, "placement": placement,
+        "versions": calibrate.versions(), "load_before": os.getloadavg()[0],
+    }  # fmt: skip
+    pin(placement.generator)
+    done, ended, stopped = _calibrate(plan, bench)
+    known |= {"ended": ended, "load_after": os.getloadavg()[0]}
+    found = calibrate.document(plan, done, known)
+    if arguments.json:
+        _print_json(found)
+    else:
+        print_calibration(plain(found), out)
+    if stopped is not None:
+        _complain(stopped)
+        return stopped.exit_code
+    if ended == "interrupted":
+        _say(f"interrupted: {len(done)} of {len(plan.order())} measurements are shown")
+        return INTERRUPTED
+    return NOT_MEASURED if any(it.failure for it in done) else DONE
+
+
+def _calibrate(
+    plan: calibrate.Plan, bench: calibrate.Bench
+) -> tuple[list[calibrate.Measurement], str, GatebenchError | None]:
+    """What was measured, how it ended, and the error that stopped it if one did."""
+    steps = plan.order()
+    _say(f"{len(steps)} measurements, about {clock(plan.estimate_s(steps))}")
+    done: list[calibrate.Measurement] = []
+    try:
+        for measurement in calibrate.conduct(plan, bench):
+            done.append(measurement)
+            left = plan.estimate_s(steps[len(done) :])
+            _say(f"[{len(done)}/{len(steps)}] {line(measurement)} · {clock(left)} left")
+    except KeyboardInterrupt:
+        return done, "interrupted", None
+    except GatebenchError as error:
+        return done, "stopped", error
+    return done, "complete", None
 
 
 def do_doctor(arguments: argparse.Namespace) -> int:
@@ -305,6 +367,7 @@ COMMANDS = {
     "run": do_run,
     "serve": do_serve,
     "report": do_report,
+    "calibrate": do_calibrate,
     "doctor": do_doctor,
 }
 
@@ -344,15 +407,15 @@ def _registry(arguments: argparse.Namespace) -> Registry:
 def _budget(arguments: argparse.Namespace, server_cpus: int) -> Budget:
     """Equal budgets: by default one worker for each CPU that the server gets."""
     workers = arguments.workers or server_cpus
-    if (rate := getattr(arguments, "rate", None)) is None:
-        return Budget(workers, arguments.threads, getattr(arguments, "users", None) or CLOSED_USERS)
-    return Budget(
-        workers,
-        arguments.threads,
-        arguments.users or OPEN_USERS,
-        rate,
-        arguments.arrivals or "constant",
-    )
+    users, rate = getattr(arguments, "users", None), getattr(arguments, "rate", None)
+    if rate is None:
+        load = Load(users or CLOSED_USERS)
+    else:
+        load = Load(users or OPEN_USERS, "open", rate, arguments.arrivals or "constant")
+    for name in ("deadline_s", "processes"):
+        if hasattr(arguments, name):
+            load = replace(load, **{name: getattr(arguments, name)})
+    return Budget(workers, arguments.threads, load)
 
 
 def _words(items: Sequence[str]) -> list[str]:

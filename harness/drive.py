@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from harness.model import Load, MeasurementError, Progress, Scenario, Timing
+from harness.ports import HOST, free_port
 from harness.process import Tree, last_lines
 
 PLUGIN = "harness.load.plugin"
 SPAWN_WITHIN_S = 30.0
-END_WITHIN_S = 15.0
+END_WITHIN_S = 20.0
 POLL_S = 0.2
 
 
@@ -101,13 +102,21 @@ def drive(
 ) -> Iterator[Drive]:
     """Start Locust against `url`; it ends by itself after the window, or here at the latest."""
     work.mkdir(parents=True)
-    window: dict[str, Any] = {"warmup_s": timing.warmup_s, "duration_s": timing.duration_s}
+    window: dict[str, Any] = {
+        "warmup_s": timing.warmup_s,
+        "duration_s": timing.duration_s,
+        "deadline_s": load.deadline_s,
+    }
     if load.model == "open":
         window |= {"rate_per_s": load.rate_per_s, "arrivals": load.arrivals, "seed": seed}
     (work / "window.json").write_text(json.dumps(window), "utf-8")
     argv = [sys.executable, "-m", PLUGIN, "-f", str(scenario.file), "--headless"]
     argv += ["--host", url, "--users", str(load.users), "--spawn-rate", str(load.users)]
-    argv += ["--only-summary", "--loglevel", "WARNING", "--reset-stats"]
+    argv += ["--only-summary", "--loglevel", "WARNING"]
+    if load.processes > 1:
+        port = str(free_port())
+        argv += ["--processes", str(load.processes)]
+        argv += ["--master-bind-host", HOST, "--master-bind-port", port, "--master-port", port]
     keep = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"}
     env = {name: value for name, value in os.environ.items() if name in keep}
     env |= {

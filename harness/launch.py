@@ -7,9 +7,7 @@ many servers share their port without an error, so a stranger might have answere
 from __future__ import annotations
 
 import os
-import random
 import shlex
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,19 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from harness.conversation import ContractError
 from harness.model import App, Cell, ConfigurationError, Environment, MeasurementError
+from harness.ports import HOST, free_port, listener
 from harness.process import Ending, StartError, Tree, last_lines, scratch_folder
 from harness.verify import answers_hello, whoami
 
-HOST = "127.0.0.1"
 UPSTREAM = Path(__file__).with_name("upstream.py")
 READY_WITHIN_S = 30.0
 WORKERS_WITHIN_S = 10.0
 STOP_WITHIN_S = 10.0
-EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @dataclass
@@ -167,43 +162,3 @@ def clean_environment(environment: Environment, app: App, home: Path) -> dict[st
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-
-
-def free_port() -> int:
-    """A port of loopback on which nobody listens, outside the range of outgoing connections.
-
-    Inside that range a client that asks a port before its server listens can connect to
-    itself, and an outgoing connection of the generator can take the port first.
-    """
-    low, high = _outgoing_range()
-    outside = [port for port in range(10_000, 65_536) if not low <= port <= high]
-    for port in random.sample(outside, len(outside)) or random.sample(range(low, high), 1000):
-        with socket.socket() as probe:
-            # without SO_REUSEADDR a port with connections in TIME_WAIT counts as taken, too
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        if listener(port) is None:
-            return port
-    raise ConfigurationError(f"no port of {HOST} is free: too many connections wait there; retry")
-
-
-def listener(port: int) -> str | None:
-    """Who listens on a port of this machine, as `name (pid N)`; None if nobody does."""
-    for connection in psutil.net_connections("tcp"):
-        here = connection.laddr and connection.laddr.port == port
-        if here and connection.status == psutil.CONN_LISTEN:
-            try:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
-            except (psutil.Error, TypeError):
-                return "another process"
-    return None
-
-
-def _outgoing_range() -> tuple[int, int]:
-    try:
-        low, high = EPHEMERAL.read_text("ascii").split()
-    except (OSError, ValueError):
-        return 32768, 60999
-    return int(low), int(high)

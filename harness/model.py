@@ -116,7 +116,9 @@ class Scenario:
 
     `checks` are the parts of the app contract proved on the live server before load;
     `needs` what a server must offer (`websocket`); `wait_s` the wait that the app is asked
-    for, in seconds: no honest answer is faster; `latency` the measure that its users feel.
+    for, in seconds: no honest answer is faster; `latency` the measure that its users feel;
+    `pause_s` how long each user rests after an answer, in seconds; `keeps_connections` whether
+    a connection serves more than one request.
     """
 
     name: str
@@ -127,6 +129,8 @@ class Scenario:
     needs: tuple[str, ...] = ()
     wait_s: float = 0.0
     latency: Measure = "response"
+    pause_s: float = 0.0
+    keeps_connections: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +139,17 @@ class Load:
 
     closed: `users` that each send when their last answer came. open: requests that are due at
     `rate_per_s`, spaced by `arrivals`, whatever the server does; `users` bounds how many are
-    in flight, and those beyond it are not sent, and counted.
+    in flight, and those beyond it are not sent, and counted. A request that has no answer
+    `deadline_s` after it was due is ended, and counted as a timeout. `processes` of Locust share
+    the users and the rate.
     """
 
     users: int
     model: Literal["closed", "open"] = "closed"
     rate_per_s: float | None = None
     arrivals: Arrivals | None = None
+    deadline_s: float = 60.0
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

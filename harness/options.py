@@ -52,6 +52,24 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"gatebench: {message} (see `{self.prog} --help`)\n")
 
 
+def _calibration(made: argparse.ArgumentParser) -> None:
+    option = made.add_argument
+    option(
+        "--pairs",
+        type=_number,
+        default=5,
+        metavar="N",
+        help="how often each is measured, the generators right after each other (default 5)",
+    )
+    option(
+        "--duration", type=_window, default=2.0, metavar="2s", help="of a measurement (default 2s)"
+    )
+    option("--seed", type=int, metavar="N", help="of the order (default: drawn, and stored)")
+    option(
+        "--only", action="append", metavar="PART,...", help="parts, such as hello (default: all)"
+    )
+
+
 def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
     """The whole command line; `do` has what each command calls."""
     whole = _Parser(prog="gatebench", description="Which Python web server, with which workers?")
@@ -108,7 +126,10 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
         "server", nargs="*", metavar="SERVER", help="name, name@version or glob (default: a few)"
     )
     option(
-        "--scenario", action="append", metavar="S,...", help="kinds of work (default: all it can)"
+        "--scenario",
+        action="append",
+        metavar="S,...",
+        help="kinds of work, or '*' (default: the usual)",
     )
     option(
         "--users",
@@ -119,6 +140,21 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
     )
     option("--rate", type=_rate, metavar="R", help="open load: requests due per second")
     option("--arrivals", choices=("constant", "poisson"), help="their spacing (default constant)")
+    option(
+        "--deadline",
+        dest="deadline_s",
+        type=_duration,
+        default=60.0,
+        metavar="60s",
+        help="a request without an answer for so long is a timeout (default 60s)",
+    )
+    option(
+        "--processes",
+        type=_number,
+        default=1,
+        metavar="N",
+        help="Locust processes that share users and rate (default 1)",
+    )
     option("--duration", type=_window, default=5.0, metavar="5s", help="measured (default 5s)")
     option("--warmup", type=_duration, default=2.0, metavar="2s", help="discarded (default 2s)")
     option(
@@ -145,7 +181,12 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
 
     made = command("report", "print a run again, and write its report.md")
     made.add_argument("run", nargs="*", metavar="RUN", help="folder or name (default: the newest)")
+    made.add_argument(
+        "--hdr", action="store_true", help="also write its latencies as HdrHistogram logs, RUN/hdr/"
+    )
     results(made)
+
+    _calibration(command("calibrate", "measure the generator itself, beside wrk and others"))
 
     made = command("doctor", "what is missing here, and the command that installs it")
     results(made)

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from harness import __version__
+from harness.ceiling import Ceiling, comparable
+from harness.ceiling import measure as measure_ceiling
 from harness.drive import Drive, Driven, drive
 from harness.launch import RunningServer, launch
 from harness.model import (
@@ -86,6 +88,9 @@ class Plan:
 class Watch(Protocol):
     """Who is told how a run goes, while it goes."""
 
+    def ceiling(self, scenario: str) -> None:
+        """The generator is measured against the null responder."""
+
     def begin(self, number: int, of: int, cell: Cell) -> None:
         """A trial begins."""
 
@@ -108,6 +113,7 @@ class Crew:
     verify: Callable[..., None] = verify
     drive: Callable[..., AbstractContextManager[Drive]] = drive
     sampler: Callable[[list[Subject]], Sampler] = Sampler
+    ceiling: Callable[..., Ceiling] = measure_ceiling
 
 
 @dataclass
@@ -119,8 +125,9 @@ class Record:
 
 
 def conduct(plan: Plan, crew: Crew, writer: RunWriter, watch: Watch) -> Iterable[StoredTrial]:
-    """Measure every cell of the plan, yielding each trial once it is stored."""
+    """Measure the generator, then every cell of the plan, yielding each trial once it is stored."""
     order = plan.order()
+    writer.keep_ceilings(_ceilings(plan, crew, watch))
     began = time.monotonic()
     for number, (block, cell) in enumerate(order, start=1):
         writer.check_space()
@@ -129,6 +136,15 @@ def conduct(plan: Plan, crew: Crew, writer: RunWriter, watch: Watch) -> Iterable
         spent = time.monotonic() - began
         watch.done(trial, spent / number * (len(order) - number))
         yield trial
+
+
+def _ceilings(plan: Plan, crew: Crew, watch: Watch) -> list[Ceiling]:
+    """What the generator reaches against a server that costs nothing, for each scenario."""
+    found = []
+    for scenario, load in comparable(plan.cells):
+        watch.ceiling(scenario.name)
+        found.append(crew.ceiling(scenario, load, plan.placement))
+    return found
 
 
 def live(
@@ -272,6 +288,8 @@ def describe(cell: Cell) -> dict[str, Any]:
         "app": cell.app.name,
         "scenario": cell.scenario.name,
         "wait_s": cell.scenario.wait_s,
+        "pause_s": cell.scenario.pause_s,
+        "keeps_connections": cell.scenario.keeps_connections,
         "latency": cell.scenario.latency,
         "workers": cell.workers,
         "threads": cell.threads,

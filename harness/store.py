@@ -1,6 +1,7 @@
 """Runs on disk: one directory each, written trial by trial, never edited.
 
     results/RUN/run.json                what was asked, of what, on which machine
+    results/RUN/ceilings.json           what the generator reached against the null responder
     results/RUN/trials/0001/trial.json  one trial's facts
                           /latency.parquet  ticks.parquet  processes.parquet
                           /server.log  locust.log
@@ -17,8 +18,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,16 @@ class StoredTrial:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as read back: its facts, its trials in the order they were made, how it ended."""
+    """A run as read back: its facts, its trials in the order they were made, how it ended.
+
+    `ceilings` are what the generator reached by itself; empty where that was not measured.
+    """
 
     path: Path
     facts: dict[str, Any]
     trials: list[StoredTrial]
     ended: str
+    ceilings: list[dict[str, Any]] = field(default_factory=list)
 
 
 class RunWriter:
@@ -100,6 +105,15 @@ class RunWriter:
         """Raise StorageError while there is still room to say so."""
         if shutil.disk_usage(self.path).free < ENOUGH_BYTES:
             raise self._full()
+
+    def keep_ceilings(self, ceilings: Sequence[Any]) -> None:
+        """Write down what the generator reached before the first trial."""
+        try:
+            _write(self.path / "ceilings.json", {"schema": SCHEMA, "ceilings": ceilings})
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._full() from None
+            raise StorageError(f"{self.path}: cannot be written: {error.strerror}") from None
 
     def store(
         self,
@@ -156,7 +170,9 @@ def read_run(path: Path) -> StoredRun:
     ]
     end = path / "end.json"
     how = _read(end, "how")["how"] if end.exists() else "unfinished"
-    return StoredRun(path, facts, trials, how)
+    kept = path / "ceilings.json"
+    ceilings = _read(kept, "ceilings")["ceilings"] if kept.exists() else []
+    return StoredRun(path, facts, trials, how, ceilings)
 
 
 def newest_run(results: Path) -> Path:

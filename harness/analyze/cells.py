@@ -15,11 +15,11 @@ KEYS = (
 FIGURES = (
     "throughput_per_s", "p50_s", "p90_s", "p99_s", "max_s",
     "server_cpu_s_per_1k", "server_pss_bytes", "generator_cpu_share", "sampler_cpu_share",
-    "startup_s",
+    "startup_s", "server_idle_pss_bytes", "generator_bytes_per_user",
 )  # fmt: skip
 SAME = (
-    "slots", "speaks", "concurrency", "wait_s", "latency_measure", "client", "python", "versions",
-    "argv", "notes", "workers_seen", "log",
+    "slots", "speaks", "concurrency", "wait_s", "pause_s", "latency_measure", "client", "python",
+    "versions", "argv", "notes", "workers_seen", "log",
 )  # fmt: skip
 
 COLUMNS = (

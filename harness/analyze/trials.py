@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness import histogram
-from harness.analyze.verdict import findings, verdict_of
+from harness.analyze.verdict import BUSY_GENERATOR, findings, verdict_of
 from harness.store import StoredRun, StoredTrial
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0}
@@ -21,15 +21,16 @@ COLUMNS = (
     "run", "number", "block",
     "server", "app", "scenario", "workers", "threads", "slots", "speaks", "concurrency",
     "model", "users", "rate_per_s", "arrivals",
-    "wait_s", "notes", "python", "versions", "argv",
+    "wait_s", "pause_s", "keeps_connections", "notes", "python", "versions", "argv",
     "outcome", "failure", "during", "log", "startup_s", "workers_seen", "window_s",
     "requests", "throughput_per_s", "errors", "error_kinds", "in_flight", "starved",
     "offered_per_s", "offered", "unsent", "unanswered", "lag_p99_s",
     "reopened_share",
     "latency_measure", "mean_s", "min_s", "longest_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
     "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus", "shared_cpus",
-    "server_pss_bytes", "server_rss_bytes", "processes",
-    "generator_cpu_share", "sampler_cpu_share", "client",
+    "server_pss_bytes", "server_rss_bytes", "server_idle_pss_bytes", "processes",
+    "generator_bytes_per_user",
+    "generator_cpu_share", "generator_cpus", "lost", "ceiling_per_s", "sampler_cpu_share", "client",
     "verdict", "reasons",
 )
 # fmt: on
@@ -66,6 +67,8 @@ def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
                 "speaks",
                 "concurrency",
                 "wait_s",
+                "pause_s",
+                "keeps_connections",
                 "notes",
             )
         },
@@ -87,6 +90,7 @@ def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
     }
     if facts["outcome"] == "measured":
         row |= _measures(trial, cell)
+        row["ceiling_per_s"] = _ceiling(run, cell)
     found = findings(row)
     row["verdict"] = verdict_of(row["outcome"], found)
     row["reasons"] = [finding.text for finding in found]
@@ -104,7 +108,9 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
         "error_kinds": _error_kinds(load["errors"]),
         "in_flight": load["in_flight"],
         "starved": load["starved"],
-        "reopened_share": _reopened(load),
+        "reopened_share": _reopened(load) if cell["keeps_connections"] else None,
+        "lost": list(load["lost"]),
+        "generator_bytes_per_user": _per_user(load),
         "client": load["client"],
         "sampler_cpu_share": trial.facts["sampler"]["cpu_share"],
     }
@@ -117,8 +123,31 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
     if load["ok"]:
         measures["server_cpu_s_per_1k"] = measures["server_cpu_s"] / load["ok"] * 1000
     measures["server_cpu_share"] = measures["server_cpu_s"] / window_s
-    measures["generator_cpu_share"] = measures.pop("generator_cpu_s") / window_s / load["processes"]
+    # several processes use several CPUs, where there are as many
+    cpus = min(load["processes"], len(trial.facts["placement"]["generator"]))
+    measures["generator_cpus"] = cpus
+    measures["generator_cpu_share"] = measures.pop("generator_cpu_s") / window_s / cpus
     return measures
+
+
+def _ceiling(run: StoredRun, cell: dict[str, Any]) -> float | None:
+    """What this generator reached against the null responder, where it was itself the limit."""
+    load = cell["load"]
+    for ceiling in run.ceilings:
+        own = ceiling["load"]
+        same_users = load["model"] == "open" or own["users"] == load["users"]
+        if (ceiling["scenario"], own["processes"]) == (cell["scenario"], load["processes"]) and (
+            same_users and (ceiling["generator_cpu_share"] or 0.0) > BUSY_GENERATOR
+        ):
+            return float(ceiling["throughput_per_s"])
+    return None
+
+
+def _per_user(load: dict[str, Any]) -> float | None:
+    """What a user and its connection cost the generator in memory."""
+    if not load.get("rss_before_bytes"):
+        return None
+    return float(load["rss_bytes"] - load["rss_before_bytes"]) / float(load["users"])
 
 
 def _error_kinds(errors: list[dict[str, Any]]) -> dict[str, int]:
@@ -192,17 +221,23 @@ def _usage(trial: StoredTrial, load: dict[str, Any]) -> dict[str, Any]:
         # a process first seen inside the window began in it, from nothing
         before = 0.0 if at[0] > start else float(np.interp(start, at, cpu))
         used[str(side)] += float(np.interp(end, at, cpu)) - before
-    inside = frame[(frame["side"] == "server") & (frame["at_ns"] >= start) & (frame["at_ns"] < end)]
-    inside = inside.sort_values("at_ns")
-    tick = (inside["at_ns"].diff() > SAME_TICK_NS).cumsum()
-    # a round in which one process was not read says nothing of the sum
-    rounds = inside[["pss_bytes", "rss_bytes"]].groupby(tick)
-    memory = rounds.agg(lambda values: values.sum(skipna=False)).mean()
-    processes = inside["pid"].nunique()
+    server = frame[frame["side"] == "server"].sort_values("at_ns")
+    inside = server[(server["at_ns"] >= start) & (server["at_ns"] < end)]
+    idle = server[server["at_ns"] < load.get("attached_ns", 0)]  # no user was there yet
     return {
         "server_cpu_s": used["server"],
         "generator_cpu_s": used["generator"],
-        "processes": processes,
-        "server_pss_bytes": None if pd.isna(memory["pss_bytes"]) else float(memory["pss_bytes"]),
-        "server_rss_bytes": None if pd.isna(memory["rss_bytes"]) else float(memory["rss_bytes"]),
+        "processes": inside["pid"].nunique(),
+        "server_pss_bytes": _held(inside, "pss_bytes"),
+        "server_rss_bytes": _held(inside, "rss_bytes"),
+        "server_idle_pss_bytes": _held(idle, "pss_bytes"),
     }
+
+
+def _held(rows: pd.DataFrame, column: str) -> float | None:
+    """The mean of the processes' memory together, in bytes; None where none was read."""
+    tick = (rows["at_ns"].diff() > SAME_TICK_NS).cumsum()
+    # a round in which one process was not read says nothing of the sum
+    rounds = rows[column].groupby(tick).agg(lambda values: values.sum(skipna=False))
+    mean = rounds.mean()
+    return None if pd.isna(mean) else float(mean)

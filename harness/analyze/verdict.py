@@ -26,6 +26,8 @@ STALL_S = 1.0
 LAG_S = 0.001
 LAG_SHARE = 0.10
 ACHIEVED = 0.99
+OWN_CLIENT = "gatebench's load engine"
+CEILING = 0.70  # of the throughput against the null responder
 REOPENED = 0.5  # of the requests, where connections are not kept
 
 
@@ -49,6 +51,15 @@ def findings(row: Mapping[str, Any]) -> list[Finding]:
     """All findings on one row of the trials' frame."""
     if row["outcome"] == "failed":
         return [Finding("failed", FAILED, f"failed during {row['during']}: {row['failure']}")]
+    if row["lost"]:
+        return [
+            Finding(
+                "lost worker",
+                INVALID,
+                f"a process of the generator ended in mid-run: worker {', '.join(row['lost'])}; "
+                "what it sent after its last report is not counted",
+            )
+        ]
     if not row["requests"]:
         return [Finding("no answers", INVALID, f"no right answer under load{_kinds(row)}")]
     late = _late(row) if row["model"] == "open" else ()
@@ -80,10 +91,12 @@ def _impossible(row: Mapping[str, Any]) -> Iterator[Finding]:
             f"the server used {row['server_cpu_s']:.2f} CPU-seconds, and its "
             f"{row['server_cpus']} CPUs had {row['server_cpus'] * window:.2f}: it escaped its CPUs",
         )
-    if row["model"] == "closed" and not row["errors"]:
-        in_system = rate * row["mean_s"]
+    # a client that is not ours may think between its requests, which nobody tells us
+    if row["model"] == "closed" and not row["errors"] and row["client"] == OWN_CLIENT:
+        in_system = rate * (row["mean_s"] + row["pause_s"])
         # requests that cross an end of the window shift the sum by no more than the longest
-        if abs(in_system / row["users"] - 1) > LITTLE + row["longest_s"] / window:
+        longest_s = row["longest_s"] + row["pause_s"]
+        if abs(in_system / row["users"] - 1) > LITTLE + longest_s / window:
             yield Finding(
                 "Little's law",
                 INVALID,
@@ -140,8 +153,27 @@ def _limits(row: Mapping[str, Any]) -> Iterator[Finding]:
             GENERATOR_LIMITED,
             f"the generator used {share:.0%} of its CPU: the server may be faster than this",
         )
+    ceiling = row["ceiling_per_s"]
+    if ceiling and row["throughput_per_s"] > CEILING * ceiling:
+        yield Finding(
+            "ceiling",
+            GENERATOR_LIMITED,
+            f"{row['throughput_per_s']:,.0f}/s is {row['throughput_per_s'] / ceiling:.0%} of what "
+            f"the generator reached in this run against a server that costs nothing "
+            f"({ceiling:,.0f}/s): use more --processes on more CPUs",
+        )
+    own_faults = sum(
+        count for kind, count in row["error_kinds"].items() if kind.startswith("generator ")
+    )
+    if own_faults:
+        yield Finding(
+            "generator's errors",
+            GENERATOR_LIMITED,
+            f"{own_faults} requests could not be sent for want of ports or descriptors here",
+        )
     busy = row["server_cpu_share"] / row["server_cpus"]
-    if row["shared_cpus"] and busy + share / row["server_cpus"] > BUSY_GENERATOR:
+    both = busy + share * row["generator_cpus"] / row["server_cpus"]
+    if row["shared_cpus"] and both > BUSY_GENERATOR:
         yield Finding(
             "shared CPUs",
             GENERATOR_LIMITED,
@@ -160,6 +192,13 @@ def _limits(row: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _blemishes(row: Mapping[str, Any]) -> Iterator[Finding]:
+    if row["client"] != OWN_CLIENT:
+        yield Finding(
+            "client",
+            VALID,
+            f"recorded by {row['client']}: the times hold that client's own work, too, and "
+            "compare only with others that it recorded",
+        )
     if row["errors"]:
         total = row["errors"] + row["requests"]
         yield Finding(

@@ -53,6 +53,7 @@ class Reactor:
         self._connections: dict[int, Connection] = {}
         self.arrivals: Timetable | None = None
         self.halted = False
+        self.deadline_s = TIMEOUT_S  # for each request, from when it was due
         hub = gevent.get_hub()
         self._watcher = hub.loop.io(self._epoll.fileno(), 1)
         self._watcher.start(self._turn)

@@ -1,16 +1,16 @@
-"""The recorder: what a Locust process sent and what came back, kept in memory while it runs.
+"""The recorder: what a Locust process sent and what came back.
 
 Times are integer nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share.
-Nothing is judged here; it leaves counts that can be merged.
+Samples are kept as they come, and a few times a second turned into counts (`drain`), which can
+be sent, added to those of other processes, and stored. Nothing is judged here.
 """
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections import Counter
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,194 +19,275 @@ from harness import histogram
 
 TICK_NS = 100_000_000
 SECOND_NS = 1_000_000_000
-MEASURES = ("response", "delay", "service", "lag")
+MEASURES = ("response", "delay", "service", "lag", "first", "connect", "lateness")
 EXAMPLES = 3  # of each kind of error, for people to read
 EXAMPLE_LENGTH = 200
 
 Times = npt.NDArray[np.int64]
+LATENCY = ("second", "name", "measure", "bucket", "count")
+TICKS = ("tick", "name", "ok", "errors", "response_sum_ns")
+
+
+class Window(NamedTuple):
+    """What is measured: from its start to before its end, in monotonic nanoseconds."""
+
+    start_ns: int
+    end_ns: int
+
+
+class Samples(NamedTuple):
+    """Parallel arrays: the instants that durations count to, and the durations."""
+
+    at: Times
+    took: Times
+
+
+class Drained(NamedTuple):
+    """What a track recorded since it was drained before: durations by measure, and errors."""
+
+    measures: dict[str, Samples]
+    failed: Samples
+    kinds: list[str]
 
 
 class Track:
     """Requests of one method and name: those answered right, those that failed, those begun.
 
-    `sent` stays 0 under a stock Locust user, whose beginnings nobody sees. `done` and `took`
-    are parallel: the instant each right answer counts to, and its response time. In a closed
-    load that instant is when it was complete; in an open one, when it was due.
+    `sent` stays 0 under a stock Locust user, whose beginnings nobody sees; Locust counts its
+    requests itself (`foreign`). An answer counts to an instant: in a closed load to when it was
+    complete; in an open one to when it was due.
     """
 
-    def __init__(self, method: str, name: str) -> None:
+    def __init__(self, method: str, name: str, foreign: bool = False) -> None:
         self.method = method
         self.name = name
+        self.foreign = foreign
         self.sent = 0
         self.connects = 0
         self.answer_bytes = 0
-        self.done = array("q")
-        self.took = array("q")
         self.examples: dict[str, list[str]] = {}
-        self._failed_done = array("q")
-        self._failed_took = array("q")
-        self._failed_kind: list[str] = []
-        self._delay_done = array("q")
-        self._delay = array("q")
-        self._service = array("q")
-        self._lag = array("q")
-        self._fed = 0
-        self._unfed_errors: list[tuple[float, str]] = []
+        self._answered = 0  # of those drained
+        self._failed = 0
+        self._kinds: list[str] = []
+        self._arrays = {
+            name: array("q")
+            for name in (
+                *("done", "took", "service", "lag"),
+                *("first_index", "first_of", "first"),
+                *("failed_at", "failed_took"),
+                *("delay_at", "delay", "connect_at", "connect", "lateness_at", "lateness"),
+            )
+        }
+        arrays = self._arrays
+        self._done = arrays["done"]
+        self._took = arrays["took"]
+        self._service = arrays["service"]
+        self._lag = arrays["lag"]
+
+    @property
+    def answered(self) -> int:
+        """Requests answered right, since the start."""
+        return self._answered + len(self._done)
 
     @property
     def failed(self) -> int:
-        """Requests that ended in an error."""
-        return len(self._failed_done)
+        """Requests that ended in an error, since the start."""
+        return self._failed + len(self._kinds)
 
     def answer(self, done_ns: int, took_ns: int) -> None:
         """A request that was answered right."""
-        self.done.append(done_ns)
-        self.took.append(took_ns)
+        self._done.append(done_ns)
+        self._took.append(took_ns)
 
     def timely(self, due_ns: int, sent_ns: int, done_ns: int) -> None:
         """A right answer to a request that was due at a time; it counts to that time."""
-        self.done.append(due_ns)
-        self.took.append(done_ns - due_ns)
+        self._done.append(due_ns)
+        self._took.append(done_ns - due_ns)
         self._service.append(done_ns - sent_ns)
         self._lag.append(sent_ns - due_ns)
 
+    def first(self, took_ns: int, first_ns: int) -> None:
+        """Called just before an answer that came in pieces is recorded: both durations count
+        from the sending, to the last byte and to the first.
+        """
+        self._arrays["first_index"].append(len(self._done))
+        self._arrays["first_of"].append(took_ns)
+        self._arrays["first"].append(first_ns)
+
+    def connected(self, at_ns: int, took_ns: int) -> None:
+        """A connection was opened, in this time, its TLS handshake included."""
+        self._arrays["connect_at"].append(at_ns)
+        self._arrays["connect"].append(took_ns)
+
+    def lateness(self, at_ns: int, late_ns: int) -> None:
+        """How late the reactor woke up, compared with when it had asked to."""
+        self._arrays["lateness_at"].append(at_ns)
+        self._arrays["lateness"].append(late_ns)
+
     def delay(self, done_ns: int, delay_ns: int) -> None:
         """How long after an event its message arrived."""
-        self._delay_done.append(done_ns)
-        self._delay.append(delay_ns)
+        self._arrays["delay_at"].append(done_ns)
+        self._arrays["delay"].append(delay_ns)
 
     def error(self, done_ns: int, took_ns: int, kind: str, detail: str) -> None:
         """A request that failed; its time is kept apart from those of the good ones."""
         examples = self.examples.setdefault(kind, [])
         if len(examples) < EXAMPLES and (text := detail[:EXAMPLE_LENGTH]) not in examples:
             examples.append(text)
-        self._failed_done.append(done_ns)
-        self._failed_took.append(took_ns)
-        self._failed_kind.append(kind)
-        self._unfed_errors.append((took_ns / 1e6, kind))
+        self._arrays["failed_at"].append(done_ns)
+        self._arrays["failed_took"].append(took_ns)
+        self._kinds.append(kind)
 
-    def unfed_ms(self) -> npt.NDArray[np.float64]:
-        """Response times of right answers since the last call, in milliseconds."""
-        fresh = _numbers(self.took)[self._fed :] / 1e6
-        self._fed += len(fresh)
-        return fresh
-
-    def unfed_errors(self) -> list[tuple[float, str]]:
-        """Time in milliseconds and kind of each error since the last call."""
-        fresh, self._unfed_errors = self._unfed_errors, []
-        return fresh
-
-    def errors(self, start_ns: int, end_ns: int) -> Counter[str]:
-        """How many failed by kind, of those that ended in a window; 0 of a kind only outside."""
-        counted: Counter[str] = Counter(dict.fromkeys(self._failed_kind, 0))
-        for done, kind in zip(self._failed_done, self._failed_kind, strict=True):
-            counted[kind] += start_ns <= done < end_ns
-        return counted
-
-    def samples(self) -> dict[str, tuple[Times, Times]]:
-        """When and how long, of each measure and of the errors."""
-        return {
-            "response": (_numbers(self.done), _numbers(self.took)),
-            "delay": (_numbers(self._delay_done), _numbers(self._delay)),
-            "service": (_numbers(self.done)[: len(self._service)], _numbers(self._service)),
-            "lag": (_numbers(self.done)[: len(self._lag)], _numbers(self._lag)),
-            "error": (_numbers(self._failed_done), _numbers(self._failed_took)),
+    def drain(self) -> Drained:
+        """Give out what came since the last time."""
+        held = {name: _take(values) for name, values in self._arrays.items()}
+        kinds = self._kinds[:]
+        self._kinds.clear()
+        self._answered += len(held["done"])
+        self._failed += len(kinds)
+        done = held["done"]
+        # in a closed load nothing is due before it is sent, and the response is the service
+        service = held["service"] if len(held["service"]) else held["took"]
+        firsts = service.copy()
+        index = held["first_index"]
+        # those whose answer proved wrong in the end belong to no answer here
+        of_answer = index < len(service)
+        of_answer[of_answer] = service[index[of_answer]] == held["first_of"][of_answer]
+        firsts[index[of_answer]] = held["first"][of_answer]
+        measures = {
+            "response": Samples(done, held["took"]),
+            "delay": Samples(held["delay_at"], held["delay"]),
+            "service": Samples(done[: len(held["service"])], held["service"]),
+            "lag": Samples(done[: len(held["lag"])], held["lag"]),
+            "first": Samples(done, firsts) if not self.foreign else Samples(NONE, NONE),
+            "connect": Samples(held["connect_at"], held["connect"]),
+            "lateness": Samples(held["lateness_at"], held["lateness"]),
         }
+        return Drained(measures, Samples(held["failed_at"], held["failed_took"]), kinds)
 
 
 class Recorder:
-    """All tracks of this process."""
+    """All tracks of this process, and the counts of the window that were not taken yet."""
 
     def __init__(self) -> None:
         self._tracks: dict[tuple[str, str], Track] = {}
+        self._window: Window | None = None
+        self._latency: list[Times] = []
+        self._ticks: list[Times] = []
+        self._errors: dict[tuple[int, str], int] = {}
+        self._ok = self._bad = 0
 
     @property
     def tracks(self) -> list[Track]:
         """Every track, in the order they were first used."""
         return list(self._tracks.values())
 
-    def track(self, method: str, name: str) -> Track:
+    def track(self, method: str, name: str, foreign: bool = False) -> Track:
         """The track of a method and name, made at first use."""
         key = (method, name)
         if key not in self._tracks:
-            self._tracks[key] = Track(method, name)
+            self._tracks[key] = Track(method, name, foreign)
         return self._tracks[key]
 
     def totals(self) -> dict[str, int]:
         """Since the start: requests sent, ok and failed, and connections opened for them."""
         return {
             "sent": sum(track.sent for track in self.tracks),
-            "ok": sum(len(track.done) for track in self.tracks),
+            "ok": sum(track.answered for track in self.tracks),
             "failed": sum(track.failed for track in self.tracks),
             "connects": sum(track.connects for track in self.tracks),
         }
 
-    def save(self, folder: Path, start_ns: int, end_ns: int, facts: dict[str, Any]) -> None:
-        """Write `latency.npz`, `ticks.npz` and then `summary.json` into `folder`.
+    def measure(self, window: Window) -> None:
+        """From now on keep counts, until the end of the window; seconds count from its start.
 
-        Seconds and ticks are counted from `start_ns`; those below 0 are the warm-up. What
-        came at `end_ns` or later is not kept.
+        Those before the start, below 0, are the warm-up. What came before this call is only in
+        the totals.
         """
-        latency: list[Times] = []
-        ticks: list[Times] = []
-        ok = failed = 0
+        self._window = window
+
+    def drain(self) -> Iterator[tuple[Track, Drained]]:
+        """Every track with what came since the last time, which is counted here, too."""
         for number, track in enumerate(self.tracks):
-            samples = {
-                kind: _within(done - start_ns, took, end_ns - start_ns)
-                for kind, (done, took) in track.samples().items()
-            }
-            for measure, kind in enumerate(MEASURES):
-                latency.append(_histograms(number, measure, *samples[kind]))
-            ticks.append(_paces(number, *samples["response"], samples["error"][0]))
-            ok += int((samples["response"][0] >= 0).sum())
-            failed += int((samples["error"][0] >= 0).sum())
-        _save(folder / "latency.npz", ("second", "name", "measure", "bucket", "count"), latency)
-        _save(folder / "ticks.npz", ("tick", "name", "ok", "errors", "response_sum_ns"), ticks)
-        summary = {
-            **facts,
-            "start_ns": start_ns,
-            "end_ns": end_ns,
-            "names": [track.name for track in self.tracks],
-            "measures": list(MEASURES),
-            "ok": ok,
-            "failed": failed,
-            "since_start": self.totals(),
+            drained = track.drain()
+            if self._window is not None:
+                self._count(number, drained, self._window)
+            yield track, drained
+
+    def take(self) -> dict[str, Any]:
+        """The counts since the last time, and the sums since the window began.
+
+        Plain enough for Locust's messages: `latency` and `ticks` are int64 columns as bytes,
+        one row after the other, of LATENCY and TICKS; `name` in them is an index of `names`.
+        """
+        taken = {
+            "names": [[track.method, track.name] for track in self.tracks],
+            "latency": _rows(LATENCY, self._latency).tobytes(),
+            "ticks": _rows(TICKS, self._ticks).tobytes(),
+            "ok": self._ok,
+            "failed": self._bad,
             "errors": [
-                {
-                    "method": track.method,
-                    "name": track.name,
-                    "kind": kind,
-                    "count": count,
-                    "examples": track.examples[kind],
-                }
-                for track in self.tracks
-                for kind, count in sorted(track.errors(start_ns, end_ns).items())
+                [number, kind, count, self.tracks[number].examples.get(kind, [])]
+                for (number, kind), count in sorted(self._errors.items())
             ],
+            "since_start": self.totals(),
         }
-        (folder / "summary.json").write_text(json.dumps(summary), "utf-8")
+        self._latency, self._ticks = [], []
+        return taken
+
+    def _count(self, number: int, drained: Drained, window: Window) -> None:
+        length = window.end_ns - window.start_ns
+        for measure, kind in enumerate(MEASURES):
+            since, took = _since(drained.measures[kind], window.start_ns, length)
+            if len(since):
+                self._latency.append(_histograms(number, measure, since, took))
+        since, took = _since(drained.measures["response"], window.start_ns, length)
+        failed = drained.failed.at - window.start_ns
+        inside = (failed >= 0) & (failed < length)
+        self._ok += int((since >= 0).sum())
+        self._bad += int(inside.sum())
+        if len(since) or len(failed):
+            self._ticks.append(_paces(number, since, took, failed[failed < length]))
+        counted = Counter(
+            kind for kind, counts in zip(drained.kinds, inside, strict=True) if counts
+        )
+        for kind in set(drained.kinds):
+            key = (number, kind)  # also those outside the window: 0 is an answer
+            self._errors[key] = self._errors.get(key, 0) + counted[kind]
 
 
-def _numbers(values: array[int]) -> Times:
-    """A copy, because an array that is looked at cannot grow."""
-    return np.frombuffer(values, dtype=np.int64).copy() if values else np.empty(0, np.int64)
+NONE: Times = np.empty(0, np.int64)
 
 
-def _within(since: Times, took: Times, end: int) -> tuple[Times, Times]:
-    keep = since < end
-    return since[keep], took[keep]
+def _take(values: array[int]) -> Times:
+    if not values:
+        return NONE
+    taken = np.frombuffer(values, dtype=np.int64).copy()  # one that is looked at cannot shrink
+    del values[:]
+    return taken
+
+
+def _since(samples: Samples, start_ns: int, length: int) -> Samples:
+    since = samples.at - start_ns
+    keep = since < length
+    return Samples(since[keep], samples.took[keep])
 
 
 def _histograms(name: int, measure: int, since: Times, took: Times) -> Times:
-    """Columns second, name, measure, bucket, count of one track's samples."""
-    pairs, counts = np.unique(
-        np.stack([since // SECOND_NS, histogram.indices(took)]), axis=1, return_counts=True
+    """Columns of LATENCY of one track's samples of one measure."""
+    second = since // SECOND_NS
+    first = int(second.min())
+    keys, counts = np.unique(
+        (second - first) * histogram.SIZE + histogram.indices(took), return_counts=True
     )
     fixed = np.full(len(counts), name), np.full(len(counts), measure)
-    return np.stack([pairs[0], *fixed, pairs[1], counts])
+    return np.stack([keys // histogram.SIZE + first, *fixed, keys % histogram.SIZE, counts]).astype(
+        np.int64
+    )
 
 
 def _paces(name: int, since: Times, took: Times, failed: Times) -> Times:
-    """Columns tick, name, ok, errors, response_sum_ns of one track."""
+    """Columns of TICKS of one track."""
     ticks = np.union1d(since // TICK_NS, failed // TICK_NS)
     at = np.searchsorted(ticks, since // TICK_NS)
     size = len(ticks)
@@ -214,12 +295,11 @@ def _paces(name: int, since: Times, took: Times, failed: Times) -> Times:
     np.add.at(spent, at, took)
     ok = np.bincount(at, minlength=size)
     errors = np.bincount(np.searchsorted(ticks, failed // TICK_NS), minlength=size)
-    return np.stack([ticks, np.full(size, name), ok, errors, spent])
+    return np.stack([ticks, np.full(size, name), ok, errors, spent]).astype(np.int64)
 
 
-def _save(path: Path, columns: tuple[str, ...], parts: list[Times]) -> None:
-    whole = np.concatenate(parts, axis=1) if parts else np.empty((len(columns), 0), np.int64)
-    np.savez(path, **dict(zip(columns, whole.astype(np.int64), strict=True)))
+def _rows(columns: tuple[str, ...], parts: list[Times]) -> Times:
+    return np.concatenate(parts, axis=1) if parts else np.empty((len(columns), 0), np.int64)
 
 
 recorder = Recorder()

@@ -9,44 +9,46 @@ from typing import Any
 import numpy as np
 from locust.stats import bucket_response_time
 
-from harness.load.recorder import recorder
+from harness.load.recorder import Times, recorder
 
 
 def feed(stats: Any) -> None:
-    """Add to Locust's statistics what came since the last call."""
-    for track in recorder.tracks:
-        times_ms = track.unfed_ms()
-        if len(times_ms):
+    """Drain the recorder, and add to Locust's statistics what it does not count itself."""
+    for track, drained in recorder.drain():
+        if track.foreign:
+            continue
+        took_ns = drained.measures["response"].took
+        if len(took_ns):
             for entry in (stats.total, stats.entries[track.name, track.method]):
-                _log(entry, times_ms, track.answer_bytes)
-        for time_ms, kind in track.unfed_errors():
-            stats.log_request(track.method, track.name, time_ms, 0)
+                _log(entry, took_ns, track.answer_bytes)
+        for failed_ns, kind in zip(drained.failed.took.tolist(), drained.kinds, strict=True):
+            stats.log_request(track.method, track.name, failed_ns / 1e6, 0)
             stats.log_error(track.method, track.name, kind)
 
 
-def _log(entry: Any, times_ms: Any, answer_bytes: int) -> None:
+def _log(entry: Any, took_ns: Times, answer_bytes: int) -> None:
     """What StatsEntry.log does for each, for all at once."""
     now = time.time()
     if entry.use_response_times_cache and entry.last_request_timestamp:
         last = int(entry.last_request_timestamp)
         if int(now) > last:
             entry._cache_response_times(int(now) - 1)
-    count = len(times_ms)
+    count = len(took_ns)
     entry.num_requests += count
     entry.num_reqs_per_sec[int(now)] += count
     entry.last_request_timestamp = now
     entry.total_content_length += count * answer_bytes
-    entry.total_response_time += float(times_ms.sum())
-    least, most = float(times_ms.min()), float(times_ms.max())
+    entry.total_response_time += float(took_ns.sum()) / 1e6
+    least, most = float(took_ns.min()) / 1e6, float(took_ns.max()) / 1e6
     entry.min_response_time = (
         least if entry.min_response_time is None else min(entry.min_response_time, least)
     )
     entry.max_response_time = max(entry.max_response_time, most)
-    for value, number in _counted(times_ms):
-        entry.response_times[bucket_response_time(value)] += number
+    for value_ms, number in _counted(took_ns):
+        entry.response_times[bucket_response_time(value_ms)] += number
 
 
-def _counted(times_ms: Any) -> Iterable[tuple[float, int]]:
-    """Distinct times, rounded to 0.1 ms, and how many of each."""
-    values, numbers = np.unique(np.round(times_ms, 1), return_counts=True)
-    return zip(values.tolist(), numbers.tolist(), strict=True)
+def _counted(took_ns: Times) -> Iterable[tuple[float, int]]:
+    """Distinct times in milliseconds, rounded to 0.1 ms, and how many of each."""
+    values, numbers = np.unique((took_ns + 50_000) // 100_000, return_counts=True)
+    return zip((values / 10).tolist(), numbers.tolist(), strict=True)

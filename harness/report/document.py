@@ -24,6 +24,7 @@ def document(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
         "seed": run.facts["seed"],
         "blocks": run.facts["blocks"],
         "notes": run.facts["notes"],
+        "ceilings": run.ceilings,
         "cells": [_cell(row) for row in records(cells)],
         "comparisons": [
             {
@@ -65,6 +66,8 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "requests": _whole(row["requests"]),
         "server_cpu_s_per_1k": row["server_cpu_s_per_1k"],
         "server_pss_bytes": row["server_pss_bytes"],
+        "server_idle_pss_bytes": row["server_idle_pss_bytes"],
+        "generator_bytes_per_user": row["generator_bytes_per_user"],
         "generator_cpu_share": row["generator_cpu_share"],
         "sampler_cpu_share": row["sampler_cpu_share"],
         "startup_s": row["startup_s"],

@@ -40,6 +40,13 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    def ceiling(self, scenario: str) -> None:
+        """The generator is measured against the null responder."""
+        self._head = f"the generator's own ceiling for {scenario}"
+        self._phase = "null responder"
+        if not self._console.is_terminal:
+            self._console.print(Text(self._head), soft_wrap=True)
+
     def begin(self, number: int, of: int, cell: Cell) -> None:
         """A trial begins."""
         self._head = f"[{number}/{of}] {cell.name}"

@@ -127,8 +127,22 @@ def _sentence(row: Row) -> str:
 
 
 def remarks(rows: list[dict[str, Any]]) -> list[str]:
-    """What stands beside the numbers: every reason of a verdict."""
-    return [f"{row['server']}: {reason}" for row in rows for reason in row["reasons"]]
+    """What stands beside the numbers: every reason of a verdict, and what idle users cost."""
+    return [
+        *(f"{row['server']}: {reason}" for row in rows for reason in row["reasons"]),
+        *(f"{row['server']}: {_memory(row)}" for row in rows if row["pause_s"]),
+    ]
+
+
+def _memory(row: Row) -> str:
+    """The memory of a server whose connections mostly rest."""
+    idle, held, users = row["server_idle_pss_bytes"], row["server_pss_bytes"], row["users"]
+    each = None if idle is None or held is None else (held - idle) / users
+    return (
+        f"{units.size(idle)} without connections, {units.size(held)} with {units.count(users)}: "
+        f"{units.kibibytes(each)} for each (the generator: "
+        f"{units.kibibytes(row['generator_bytes_per_user'])})"
+    )
 
 
 def log_lines(row: Row) -> list[str]:

@@ -140,6 +140,7 @@ def run_lines(run: StoredRun, cells: pd.DataFrame) -> list[str]:
         f"placement: server on CPU {_list(placement['server'])}, "
         f"generator on CPU {_list(placement['generator'])}",
         f"times taken by: {clients or units.NOTHING}",
+        *_ceilings(run),
         f"sampling cost at most {units.cpu(cost)} % of one CPU, on the generator's side",
         f"seed {run.facts['seed']}, {run.facts['blocks']} block(s); the run is {run.ended}",
         *(f"note: {note}" for note in run.facts["notes"]),
@@ -147,6 +148,17 @@ def run_lines(run: StoredRun, cells: pd.DataFrame) -> list[str]:
     if run.facts["blocks"] == 1:
         lines.append("one block: numbers without intervals; --blocks 8 tells small differences")
     return [*lines, f"run: {run.path}"]
+
+
+def _ceilings(run: StoredRun) -> list[str]:
+    """What the generator reached against a server that costs nothing."""
+    if not run.ceilings:
+        return []
+    found = [
+        f"{it['scenario']} {it['failure'] or units.rate(it['throughput_per_s']) + '/s'}"
+        for it in run.ceilings
+    ]
+    return [f"the generator alone, against its null responder: {', '.join(found)}"]
 
 
 def _run(run: StoredRun, cells: pd.DataFrame, console: Console) -> None:

@@ -36,6 +36,28 @@ def share(value: float | None) -> str:
     return NOTHING if missing(value) else f"{value:.0%}"
 
 
+def cpu_share(value: float | None) -> str:
+    """A small share of a CPU, with a decimal."""
+    return NOTHING if value is None or missing(value) else f"{value:.1%}"
+
+
+def times(value: float | None) -> str:
+    """A ratio, three significant digits."""
+    return NOTHING if value is None or missing(value) else f"{significant(value)}×"
+
+
+def difference(value: float | None) -> str:
+    """A difference of durations, with its sign."""
+    if value is None or missing(value):
+        return NOTHING
+    return f"{'-' if value < 0 else '+'}{seconds(abs(value))}"
+
+
+def kibibytes(value: float | None) -> str:
+    """Bytes in kibibytes."""
+    return NOTHING if value is None or missing(value) else f"{value / 2**10:.1f} KiB"
+
+
 def cpu(value: float | None) -> str:
     """CPU seconds per 1,000 requests, three significant digits."""
     return NOTHING if value is None or missing(value) else significant(value)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from harness import histogram
+from harness.ceiling import Ceiling
 from harness.model import App, Cell, Load, Placement, Scenario, Server, Timing
 from harness.run import Plan, describe
 from harness.sample import INTEGERS
@@ -41,6 +42,7 @@ MACHINE = {
 SUMMARY = {
     "users": 10,
     "processes": 1,
+    "lost": [],
     "in_flight": 10,
     "starved": 0,
     "client": "gatebench's load engine",
@@ -266,6 +268,7 @@ class RunBuilder:
         generator_cpus: tuple[int, ...] = (7,),
         seconds: float = 5.0,
         notes: tuple[str, ...] = (),
+        ceilings: tuple[Ceiling, ...] = (),
     ) -> None:
         self.plan = Plan(
             cells=tuple(cells),
@@ -278,6 +281,7 @@ class RunBuilder:
             notes=notes,
         )
         self.writer = RunWriter(results, self.plan.facts())
+        self.writer.keep_ceilings(ceilings)
         self.number = 0
 
     def measured(

@@ -18,9 +18,9 @@ import pandas as pd
 
 from harness import histogram
 from harness.drive import Driven, drive
-from harness.launch import free_port
 from harness.machine import place, usable_cpus
 from harness.model import Load, Timing
+from harness.ports import free_port
 from harness.process import Tree
 from harness.registry import load_registry
 
@@ -60,6 +60,7 @@ class Result:
     """What the engine recorded, as its tests ask for it."""
 
     def __init__(self, driven: Driven) -> None:
+        self.driven = driven
         self.summary = driven.summary
         self.ticks = driven.ticks.to_pandas()
         self._latency = driven.latency.to_pandas()

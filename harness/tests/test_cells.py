@@ -11,7 +11,7 @@ from harness.model import Cell, ConfigurationError, Load
 from harness.registry import Registry, load_registry
 
 REGISTRY = load_registry()
-BUDGET = Budget(workers=3, threads=5, users=40)
+BUDGET = Budget(workers=3, threads=5, load=Load(40))
 HELLO = REGISTRY.scenarios["hello"]
 
 

@@ -6,6 +6,7 @@ from harness.cells import Budget, cell_of
 from harness.conversation import ContractError, Peer
 from harness.environment import prepare
 from harness.launch import launch, upstream
+from harness.model import Load
 from harness.registry import load_registry
 from harness.verify import CHECKS, checks_for
 
@@ -18,7 +19,7 @@ PAIRS = [
     for app in REGISTRY.apps.values()
     if app.speaks == server.speaks
 ]
-BUDGET = Budget(workers=2, threads=4, users=1)
+BUDGET = Budget(workers=2, threads=4, load=Load(1))
 
 
 @pytest.mark.parametrize(("server", "app"), PAIRS)

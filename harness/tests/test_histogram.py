@@ -70,6 +70,25 @@ def test_every_sample_is_counted_once(values):
     assert len(count(values)) == SIZE
 
 
+@pytest.mark.parametrize("workers", [1, 2, 7, 64])
+def test_k12_merged_workers_are_the_histogram_and_the_order_statistics_of_all_samples(workers):
+    """Each worker sees its own share and its own times; a mean of percentiles would not do."""
+    random = np.random.default_rng(12)
+    shares = [
+        random.lognormal(np.log((1 + worker) * 300 * US), 0.8, random.integers(1, 5000))
+        for worker in range(workers)
+    ]
+    whole = np.concatenate(shares).astype(np.int64)
+    merged = np.sum([count(share.astype(np.int64)) for share in shares], axis=0)
+    assert (merged == count(whole)).all()
+    ordered = np.sort(whole)
+    for q in QS:
+        rank = max(1, math.ceil(Fraction(q) * len(whole) / 100))
+        found = percentile_s(np.arange(SIZE), merged, float(q))
+        assert found is not None
+        assert found * 1e9 == pytest.approx(ordered[rank - 1], rel=0.01)
+
+
 @given(samples, st.sampled_from(QS))
 def test_percentile_is_the_order_statistic_within_a_thousandth(values, q):
     rank = max(1, math.ceil(Fraction(q) * len(values) / 100))

@@ -28,16 +28,22 @@ LEFT: dict[str, set[str]] = {
     "registry": {"model", "verify"},
     "cells": {"model", "registry"},
     "environment": {"model", "process"},
-    "launch": {"model", "process", "conversation", "verify"},
-    "drive": {"model", "process"},
+    "ports": {"model"},
+    "launch": {"model", "ports", "process", "conversation", "verify"},
+    "drive": {"model", "ports", "process"},
     "load": {"model", "histogram"},
     "store": {"model"},
-    "run": {"process", "model", "environment", "launch", "verify", "drive", "sample", "store"},
+    "calibrate": {"model", "ports", "process", "drive", "histogram"},
+    "ceiling": {"model", "ports", "process", "drive"},
+    "run": {
+        *("process", "model", "environment", "launch", "verify", "drive", "sample", "store"),
+        "ceiling",
+    },
 }
 # Right of it: nothing here starts a process.
 RIGHT: dict[str, set[str]] = {
     "analyze": {"model", "histogram", "store"},
-    "report": {"model", "analyze", "store"},
+    "report": {"model", "histogram", "analyze", "store"},
 }
 # Whom users call.
 FRONT: dict[str, set[str]] = {

@@ -15,11 +15,13 @@ from typing import Any, cast
 import pyarrow as pa
 import pytest
 
+from harness.ceiling import Ceiling
 from harness.drive import Driven, Progress
 from harness.model import (
     ConfigurationError,
     Environment,
     GatebenchError,
+    Load,
     MeasurementError,
     Placement,
     Timing,
@@ -27,7 +29,7 @@ from harness.model import (
 from harness.process import Ending
 from harness.run import LIFE, Crew, Plan, conduct, describe
 from harness.store import RunWriter, StorageError, read_run
-from harness.tests.builders import MACHINE, SUMMARY, cell
+from harness.tests.builders import MACHINE, SUMMARY, cell, scenario
 
 STOPPED = Ending("TERM", 0, 0.2, True)
 TABLE = pa.table({"x": [1, 2]})
@@ -107,6 +109,7 @@ class FakeCrew:
         self.exit_code: int | None = None
         self.running = self.driving = self.sampling = 0
         self.asked: list[Any] = []
+        self.ceilings: list[Any] = []
         self._server = ""
 
     def does(self, word: str) -> None:
@@ -153,6 +156,10 @@ class FakeCrew:
         ]
         return FakeSampler(self)
 
+    def ceiling(self, scenario, load, placement):
+        self.ceilings.append((scenario.name, load, placement))
+        return Ceiling(scenario.name, load, 100_000.0, 0.99, 0.5)
+
     @property
     def crew(self) -> Crew:
         return Crew(
@@ -161,6 +168,7 @@ class FakeCrew:
             verify=self.verify,
             drive=cast(Any, self.drive),
             sampler=cast(Any, self.sampler),
+            ceiling=self.ceiling,
         )
 
 
@@ -168,11 +176,15 @@ class Recording:
     """A Watch that writes down what it is told."""
 
     def __init__(self) -> None:
+        self.ceilings: list[str] = []
         self.begun: list[tuple[int, int, str]] = []
         self.phases: list[list[str]] = []
         self.lives: list[Any] = []
         self.left: list[float] = []
         self.stored: list[Path] = []
+
+    def ceiling(self, scenario):
+        self.ceilings.append(scenario)
 
     def begin(self, number, of, it):
         self.begun.append((number, of, it.server.name))
@@ -249,6 +261,21 @@ def test_everyone_is_given_what_the_plan_says(conducted, fake):
         ("verify", "127.0.0.1", 8000, ("hello",)),
         ("drive", "hello", 10, Timing(1.0, 2.0), "http://127.0.0.1:8000", (1,), 5),
     ]
+
+
+def test_generator_is_measured_once_for_each_scenario_before_the_first_trial(tmp_path, fake, watch):
+    works = [scenario(), scenario("blocking-io", wait_s=0.05, checks=("hello", "sleep"))]
+    cells = [cell(name, work) for name in ("a", "b") for work in works]
+    plan = replace(plan_of(), cells=tuple(cells), blocks=2)
+    writer = RunWriter(tmp_path, plan.facts())
+    trials = iter(conduct(plan, fake.crew, writer, watch))
+    next(trials)
+    assert fake.ceilings == [("hello", Load(10), plan.placement)]
+    assert watch.ceilings == ["hello"]
+    assert len(list(trials)) == 7
+    assert len(fake.ceilings) == 1
+    (ceiling,) = read_run(writer.path).ceilings
+    assert (ceiling["scenario"], ceiling["throughput_per_s"]) == ("hello", 100_000.0)
 
 
 def test_measured_trial_is_stored_with_its_facts_series_and_logs(conducted):

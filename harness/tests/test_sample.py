@@ -9,6 +9,7 @@ import pytest
 from harness.cells import Budget, cell_of
 from harness.environment import prepare
 from harness.launch import launch
+from harness.model import Load
 from harness.process import Tree
 from harness.registry import load_registry
 from harness.sample import Sampler, Subject
@@ -51,7 +52,7 @@ def test_ten_processes_cost_less_than_two_percent_of_a_cpu(tmp_path):
     """uvicorn's parent, its resource tracker and eight workers, at ten samples a second."""
     registry = load_registry()
     server = registry.servers["uvicorn"]
-    cell = cell_of(server, registry.scenarios["hello"], Budget(8, 4, 1), registry)
+    cell = cell_of(server, registry.scenarios["hello"], Budget(8, 4, Load(1)), registry)
     environment = prepare(server, cell.app)
     with launch(cell, environment, log=tmp_path / "log") as running:
         running.wait_ready()

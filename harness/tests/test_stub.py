@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.launch import free_port
+from harness.ports import free_port
 from harness.process import Tree
 from harness.verify import verify
 

@@ -36,8 +36,10 @@ WINDOW_S = 5.0
 IDLE = replace(GENERATOR, cpu=0.0)
 
 
-def row_of(tmp_path, requests, processes=(SERVER, GENERATOR), *, it=None, **facts):
-    builder = RunBuilder(tmp_path)
+def row_of(
+    tmp_path, requests, processes=(SERVER, GENERATOR), *, it=None, generator_cpus=(7,), **facts
+):
+    builder = RunBuilder(tmp_path, generator_cpus=generator_cpus)
     builder.measured(it or cell(), requests, processes, **facts)
     rows = records(trials_frame(builder.read()))
     assert len(rows) == 1
@@ -221,7 +223,7 @@ def test_error_ends_a_gap_as_well(tmp_path):
 
 def test_generator_of_several_processes_is_busy_by_their_mean(tmp_path):
     both = [replace(GENERATOR, pid=pid, cpu=cpu) for pid, cpu in ((200, 0.9), (201, 0.5))]
-    row = row_of(tmp_path, closed(), [SERVER, *both], load={"processes": 2})
+    row = row_of(tmp_path, closed(), [SERVER, *both], load={"processes": 2}, generator_cpus=(6, 7))
     assert row["generator_cpu_share"] == pytest.approx(0.7, rel=1e-9)
 
 
@@ -280,34 +282,53 @@ def test_damaged_series_is_said_in_one_line(tmp_path):
         trials_frame(builder.read())
 
 
-# Locust patches the process that imports it, so the recorder is used in one of its own.
+# Locust patches the process that imports it, so the recorder is used in one of its own. The
+# requests are dealt out to several recorders, whose reports take the way of Locust's messages.
 RECORD = """
 import json, sys
 from pathlib import Path
-from harness.load.recorder import Recorder
+import msgpack
+from harness.load.collector import Collector
+from harness.load.recorder import Recorder, Window
 folder = Path(sys.argv[1])
-recorder = Recorder()
-for method, name, kind, done, took in json.loads((folder / "requests.json").read_text()):
-    track = recorder.track(method, name)
-    if kind == "ok":
-        track.answer(done, took)
-    elif kind == "delay":
-        track.delay(done, took)
-    else:
-        track.error(done, took, kind, "it says so")
-start, end = int(sys.argv[2]), int(sys.argv[3])
-recorder.save(folder, start, end, json.loads(sys.argv[4]))
+window = Window(int(sys.argv[2]), int(sys.argv[3]))
+facts, workers = json.loads(sys.argv[4]), int(sys.argv[5])
+requests = json.loads((folder / "requests.json").read_text())
+collector = Collector()
+recorders = [Recorder() for _ in range(workers)]
+for index, recorder in enumerate(recorders):
+    recorder.measure(window)
+    own = requests[index::workers]
+    if index % 2:  # names are numbered by who comes first
+        own = own[::-1]
+    parts = [own[: len(own) // 3], own[len(own) // 3 :]]
+    for number, part in enumerate(parts):
+        for method, name, kind, done, took in part:
+            track = recorder.track(method, name)
+            if kind == "ok":
+                track.answer(done, took)
+            elif kind == "delay":
+                track.delay(done, took)
+            else:
+                track.error(done, took, kind, "it says so")
+        for _ in recorder.drain():
+            continue
+        final = {"users": 10, "pid": index} if number else None
+        report = recorder.take() | {"final": final}
+        sent = msgpack.dumps(report, use_bin_type=True)
+        collector.add(str(index), msgpack.loads(sent, raw=False, strict_map_key=False))
+collector.save(folder, window, [], facts)
 """
 
 
-def recorded(folder, samples, **facts):
-    """What the real recorder leaves of `samples`, read as drive reads it."""
+def recorded(folder, samples, workers=1):
+    """What the real recorders and the collector leave of `samples`, read as drive reads it."""
     folder.mkdir()
     (folder / "requests.json").write_text(json.dumps(samples), "utf-8")
-    end = START_NS + round(WINDOW_S * 1e9)
-    facts = {"processes": 1, "in_flight": 10, "starved": 0, "client": "ours", **facts}
+    end = str(START_NS + round(WINDOW_S * 1e9))
+    facts = json.dumps({"processes": 1, "client": "ours"})
     done = subprocess.run(
-        [sys.executable, "-c", RECORD, str(folder), str(START_NS), str(end), json.dumps(facts)],
+        [sys.executable, "-c", RECORD, str(folder), str(START_NS), end, facts, str(workers)],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -323,10 +344,12 @@ def sample(kind, at_s, took_s, method="GET", name="GET /"):
 
 
 # not of the requests' times, or (the kinds of errors) tested below
-UNLIKE = {"reopened_share", "run", "error_kinds", "client", "reasons"}
+UNLIKE = {"reopened_share", "run", "error_kinds", "client", "reasons", "users"}
+UNLIKE |= {"in_flight", "starved"}
 
 
-def test_recorder_drive_store_and_analysis_agree_on_the_same_requests(tmp_path):
+@pytest.mark.parametrize("workers", [1, 3])
+def test_recorder_drive_store_and_analysis_agree_on_the_same_requests(tmp_path, workers):
     """The whole way of a number, beside the builder's own: every column is the same."""
     made = replace(
         random_times(),
@@ -342,7 +365,7 @@ def test_recorder_drive_store_and_analysis_agree_on_the_same_requests(tmp_path):
         *sample("ok", np.array([5.0, 5.5]), np.array([0.4, 0.4])),
         *sample("reset", np.array([5.0]), np.array([0.4])),
     ]
-    driven = recorded(tmp_path / "work", samples)
+    driven = recorded(tmp_path / "work", samples, workers)
     total = driven.summary["since_start"]
     assert (total["ok"], total["failed"]) == (len(made.done_s) + 2, 4)
     for measure in ("response", "delay"):

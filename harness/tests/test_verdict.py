@@ -23,6 +23,8 @@ from harness.analyze.verdict import (
     findings,
     verdict_of,
 )
+from harness.ceiling import Ceiling
+from harness.model import Load
 from harness.tests.builders import (
     GENERATOR,
     SERVER,
@@ -38,7 +40,7 @@ from harness.tests.builders import (
 
 BLOCKING = scenario("blocking-io", wait_s=0.05)
 POLL = scenario("long-poll", latency="delay")
-CPUS = ("server_cpus", "generator_cpus")
+OPTIONS = ("server_cpus", "generator_cpus", "ceilings")
 
 
 class Judged:
@@ -61,8 +63,8 @@ def judge(tmp_path):
     def judge(requests, processes=(SERVER, GENERATOR), it=None, *, seconds=5.0, **facts):
         nonlocal made
         made += 1
-        cpus = {name: facts.pop(name) for name in CPUS if name in facts}
-        builder = RunBuilder(tmp_path / str(made), seconds=seconds, **cpus)
+        options = {name: facts.pop(name) for name in OPTIONS if name in facts}
+        builder = RunBuilder(tmp_path / str(made), seconds=seconds, **options)
         builder.measured(it or cell(), requests, processes, **facts)
         return Judged(trials_frame(builder.read()))
 
@@ -94,7 +96,61 @@ def test_generator_without_room_limits_the_trial(judge, share):
 
 def test_generator_of_two_processes_has_two_cpus(judge):
     both = [replace(GENERATOR, pid=pid, cpu=0.79) for pid in (200, 201)]
-    assert judge(closed(), [SERVER, *both], load={"processes": 2}).verdict == VALID
+    it, load = cell(), {"processes": 2}
+    apart = judge(closed(), [SERVER, *both], it, load=load, generator_cpus=(6, 7))
+    assert apart.verdict == VALID
+    one = [replace(GENERATOR, pid=pid, cpu=0.45) for pid in (200, 201)]
+    assert judge(closed(), [SERVER, *one], it, load=load).rules == ["generator-limited"]
+
+
+def test_generator_that_lost_a_process_proves_nothing(judge):
+    judged = judge(closed(), load={"processes": 2, "lost": ["2 of 2 (host_1f)"]})
+    assert (judged.verdict, judged.rules) == (INVALID, ["lost worker"])
+    assert "worker 2 of 2 (host_1f)" in judged.said["lost worker"]
+
+
+# closed() has 10 users and 200 answers per second
+@pytest.mark.parametrize(
+    ("ceiling", "rules"),
+    [
+        (Ceiling("hello", Load(10), 290.0, 0.99, 0.5), []),
+        (Ceiling("hello", Load(10), 280.0, 0.99, 0.5), ["ceiling"]),
+        (Ceiling("hello", Load(10), 280.0, 0.70, 0.99), []),  # the responder's, not ours
+        (Ceiling("hello", Load(20), 280.0, 0.99, 0.5), []),  # of other users
+        (Ceiling("echo", Load(10), 280.0, 0.99, 0.5), []),
+        (Ceiling("hello", Load(10, processes=2), 280.0, 0.99, 0.5), []),
+        (Ceiling("hello", Load(10), failure="it did not start"), []),
+    ],
+)
+def test_throughput_near_the_generators_own_is_not_the_servers(judge, ceiling, rules):
+    judged = judge(closed(), ceilings=(ceiling,))
+    assert judged.rules == rules
+    assert judged.verdict == (GENERATOR_LIMITED if rules else VALID)
+    if rules:
+        assert "71%" in judged.said["ceiling"]
+
+
+def test_requests_that_this_machine_could_not_send_are_the_generators_fault(judge):
+    requests = replace(closed(), failed_at_s=np.array([1.0, 2.0]))
+    judged = judge(requests, errors={"generator": 2})
+    assert judged.verdict == GENERATOR_LIMITED
+    assert "generator's errors" in judged.rules
+
+
+def test_times_of_locusts_own_clients_are_marked_as_such(judge):
+    judged = judge(closed(), load={"client": "Locust's HttpUser", "in_flight": None})
+    assert (judged.verdict, judged.rules) == (VALID, ["client"])
+    assert "recorded by Locust's HttpUser" in judged.said["client"]
+    # such a user may think between its requests
+    assert judge(closed(users=5), load={"client": "Locust's HttpUser"}).rules == ["client"]
+
+
+def test_littles_law_knows_of_pauses(judge):
+    """Ten users that rest 0.95 s after each answer of 50 ms: 10 answers per second."""
+    done = np.arange(-1.0, 5.0, 0.1) + 0.05
+    requests = Requests(done, np.full(len(done), 0.05))
+    assert judge(requests, it=cell(work=scenario(pause_s=0.95))).verdict == VALID
+    assert judge(requests).rules == ["Little's law"]
 
 
 def test_generator_limit_outweighs_that_of_the_server(judge):
@@ -354,7 +410,7 @@ def test_what_a_stock_client_cannot_know_is_not_a_fault(judge):
     judged = judge(
         closed(), load={"starved": None, "in_flight": None, "since_start": unknown, "client": "x"}
     )
-    assert judged.rules == []
+    assert (judged.verdict, judged.rules) == (VALID, ["client"])
 
 
 def test_connections_that_serve_one_request_each_are_told(judge):

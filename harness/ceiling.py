@@ -1,0 +1,121 @@
+"""What the generator could reach in this run: its throughput against a server that costs nothing.
+
+A server measured at nearly that is not what was measured. The null responder answers the
+scenarios that ask for nothing but bytes; it runs on the server's CPUs, and the generator is the
+run's own: same scenario file, users and processes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from harness.drive import drive
+from harness.model import Cell, Load, MeasurementError, Placement, Scenario, Timing
+from harness.ports import HOST, free_port
+from harness.process import Tree, last_lines, scratch_folder
+
+RESPONDER = Path(__file__).with_name("null_responder.py")
+ANSWERS = {"hello", "echo", "websocket_echo"}  # the checks that the null responder would pass
+TIMING = Timing(0.5, 2.0)
+READY_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """One scenario against the null responder.
+
+    `throughput_per_s` right answers per second; CPU shares are of one CPU each. `failure` says
+    why there are no numbers.
+    """
+
+    scenario: str
+    load: Load
+    throughput_per_s: float | None = None
+    generator_cpu_share: float | None = None
+    responder_cpu_share: float | None = None
+    failure: str | None = None
+
+
+@contextmanager
+def null_responder(cpus: Sequence[int], log: Path) -> Iterator[tuple[str, Tree]]:
+    """The null responder on its CPUs; yields its URL and its tree."""
+    port = free_port()
+    argv = [sys.executable, "-I", "-S", str(RESPONDER), str(port)]
+    with Tree(argv, cwd=log.parent, env={"PATH": os.defpath}, log=log, cpus=cpus) as tree:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while "ready" not in last_lines(log):
+            if tree.wait(0.01) is not None or time.monotonic() > deadline:
+                raise MeasurementError("the null responder did not start", log=last_lines(log))
+        yield f"http://{HOST}:{port}", tree
+
+
+def comparable(cells: Iterable[Cell]) -> list[tuple[Scenario, Load]]:
+    """What of these cells the null responder can answer, each scenario once, as closed loads."""
+    found: dict[tuple[str, int], tuple[Scenario, Load]] = {}
+    for cell in cells:
+        scenario, load = cell.scenario, cell.load
+        if set(scenario.checks) <= ANSWERS and not scenario.wait_s:
+            # an open load's users are a cap, and none of them would wait
+            users = load.users if load.model == "closed" else 32
+            closed = Load(users, processes=load.processes)
+            found[scenario.name, closed.users] = (scenario, closed)
+    return list(found.values())
+
+
+def measure(scenario: Scenario, load: Load, placement: Placement) -> Ceiling:
+    """Drive the null responder for a moment; a failure is part of what is returned."""
+    try:
+        with (
+            scratch_folder() as work,
+            null_responder(placement.server, work / "responder.log") as (url, tree),
+            drive(
+                scenario,
+                load,
+                TIMING,
+                url=url,
+                work=work / "locust",
+                cpus=placement.generator,
+            ) as driving,
+        ):
+            seen = [
+                (time.monotonic(), _cpu_s(tree))
+                for progress in driving.watch()
+                if progress.start_ns <= progress.at_ns < progress.end_ns
+            ]
+            summary = driving.result().summary
+    except MeasurementError as error:
+        return Ceiling(scenario.name, load, failure=str(error))
+    unmeasured = Ceiling(scenario.name, load)
+    if summary["failed"] or not summary["ok"]:
+        kinds = ", ".join(f"{it['count']} {it['kind']}" for it in summary["errors"])
+        return replace(unmeasured, failure=f"errors against the null responder: {kinds}")
+    busy = None
+    if len(seen) > 1:
+        (began, before_s), (ended, after_s) = seen[0], seen[-1]
+        busy = (after_s - before_s) / (ended - began)
+    window_s = (summary["end_ns"] - summary["start_ns"]) / 1e9
+    return replace(
+        unmeasured,
+        throughput_per_s=summary["ok"] / window_s,
+        generator_cpu_share=summary["cpu_s"] / window_s,
+        responder_cpu_share=busy,
+    )
+
+
+def _cpu_s(tree: Tree) -> float:
+    spent = 0.0
+    for pid in tree.pids():
+        try:
+            times = psutil.Process(pid).cpu_times()
+        except psutil.Error:
+            continue
+        spent += times.user + times.system
+    return spent
