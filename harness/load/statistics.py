@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from locust.stats import bucket_response_time
 
-from harness.load.recorder import Times, recorder
+from harness.load.recorder import SECOND_NS, Samples, Times, recorder
 
 
 def feed(stats: Any) -> None:
@@ -17,25 +17,28 @@ def feed(stats: Any) -> None:
     for track, drained in recorder.drain():
         if track.foreign:
             continue
-        took_ns = drained.measures["response"].took
-        if len(took_ns):
+        answers = drained.measures["response"]
+        if len(answers.took):
             for entry in (stats.total, stats.entries[track.name, track.method]):
-                _log(entry, took_ns, track.answer_bytes)
+                _log(entry, answers, track.answer_bytes)
         for failed_ns, kind in zip(drained.failed.took.tolist(), drained.kinds, strict=True):
             stats.log_request(track.method, track.name, failed_ns / 1e6, 0)
             stats.log_error(track.method, track.name, kind)
 
 
-def _log(entry: Any, took_ns: Times, answer_bytes: int) -> None:
+def _log(entry: Any, answers: Samples, answer_bytes: int) -> None:
     """What StatsEntry.log does for each, for all at once."""
-    now = time.time()
+    now, took_ns = time.time(), answers.took
     if entry.use_response_times_cache and entry.last_request_timestamp:
         last = int(entry.last_request_timestamp)
         if int(now) > last:
             entry._cache_response_times(int(now) - 1)
     count = len(took_ns)
     entry.num_requests += count
-    entry.num_reqs_per_sec[int(now)] += count
+    # in the seconds in which they ended, or a rate would go up and down with our batches
+    ended = (answers.at + (time.time_ns() - time.monotonic_ns())) // SECOND_NS
+    for second, number in zip(*(it.tolist() for it in np.unique_counts(ended)), strict=True):
+        entry.num_reqs_per_sec[second] += number
     entry.last_request_timestamp = now
     entry.total_content_length += count * answer_bytes
     entry.total_response_time += float(took_ns.sum()) / 1e6
