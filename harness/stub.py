@@ -1,9 +1,10 @@
 """The stub: a server whose answers, faults and service times are known exactly, to test with.
 
 Runs as `python -I -S stub.py PORT [knobs]` (`--help` lists them), with the standard library
-alone; prints `ready` once it listens on 127.0.0.1; ends on SIGTERM. It speaks the part of the
-app contract that scenarios use, see `route`; bodies need a Content-Length. `GET /__counters__` is
-answered at once with what has been done; a connection that begins with it is not counted.
+alone; prints `ready` once it listens on 127.0.0.1 (and on a unix socket); ends on SIGTERM. It
+speaks the part of the app contract that scenarios use, see `route`; bodies need a Content-Length.
+`GET /__counters__` is answered at once with what has been done; a connection that begins with it
+is not counted.
 
 A service time begins when a request's last byte was read and is never cut short; the processor
 spins for the last SPIN_NS before an answer is due. With `--concurrency` each service begins when
@@ -34,6 +35,7 @@ import resource
 import select
 import signal
 import socket
+import ssl
 import struct
 import sys
 from collections import deque
@@ -57,7 +59,7 @@ REQUEST = re.compile(rb"(\S+) ([^\s?]*)\??(\S*) HTTP/1\.([01])\r\n((?:[^\r\n]+\r
 COUNTERS = (
     "accepted", "open", "max_open", "received", "answered", "dropped", "stalled", "abandoned",
     "closed", "wrong_statuses", "wrong_bodies", "bad_requests", "ws_received", "ws_sent",
-    "ws_dropped", "ws_duplicated", "ws_reordered", "queue_max",
+    "ws_dropped", "ws_duplicated", "ws_reordered", "ws_closed", "queue_max",
 )  # fmt: skip
 READ, WRITE = 0, 1
 Request = tuple[bytes, bytes, bytes, dict[bytes, bytes], bytes, bool]
@@ -75,6 +77,27 @@ class Answer(NamedTuple):
     then: Callable[[Connection], Talk] | None = None
 
 
+class TlsSocket(ssl.SSLSocket):
+    """Like a plain socket that never blocks: takes all that came, and shakes hands as it reads."""
+
+    def recv(self, size: int = 1024, flags: int = 0) -> bytes:
+        """What has come, of which OpenSSL gives a record at a time."""
+        try:
+            data = super().recv(size, flags)
+            while self.pending():
+                data += super().recv(size, flags)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+        return data
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """How much of it was taken."""
+        try:
+            return super().send(data, flags)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+
 class Connection:
     """A connection's socket, what it has sent, and where its conversation stands."""
 
@@ -82,13 +105,15 @@ class Connection:
         self.sock, self.buffer, self.talk = sock, bytearray(), converse(self)
         self.arrived_ns, self.requests, self.waits_for = 0, 0, READ
         self.open, self.counted, self.websocket = True, True, False
+        self.held = b""  # a message that is sent after its next
 
 
 class Stub:
     """One thread, one epoll set, one heap of what is due, and a generator per connection."""
 
-    def __init__(self, knobs: argparse.Namespace, listener: socket.socket) -> None:
-        self.knobs, self.listener, self.random = knobs, listener, random.Random(knobs.seed)
+    def __init__(self, knobs: argparse.Namespace, listeners: list[socket.socket]) -> None:
+        self.knobs, self.random, self.tls = knobs, random.Random(knobs.seed), tls_of(knobs)
+        self.listeners = {listener.fileno(): listener for listener in listeners}
         self.counts = dict.fromkeys(COUNTERS, 0)
         self.connections: dict[int, Connection] = {}
         self.due: list[tuple[int, int, Connection]] = []
@@ -97,7 +122,8 @@ class Stub:
         self.starts: deque[int] = deque()  # when each service that waits will begin
         self.first_ns = self.waits = self.late_ns = self.late_max_ns = 0
         self.epoll = select.epoll()
-        self.epoll.register(listener, select.EPOLLIN)
+        for listener in listeners:
+            self.epoll.register(listener, select.EPOLLIN)
 
     def serve(self) -> None:
         """Serve for ever."""
@@ -141,14 +167,16 @@ class Stub:
         it = self.connections.get(fd)
         if it is None:
             with contextlib.suppress(OSError):  # none waits, or there is no descriptor for it
-                while True:
-                    self.enter(self.listener.accept()[0])
+                while fd in self.listeners:
+                    self.enter(self.listeners[fd].accept()[0])
             return None
         if event & select.EPOLLOUT:
             self.epoll.modify(fd, select.EPOLLIN)
             return it
         try:
             data = it.sock.recv(65536)
+        except BlockingIOError:  # half of a handshake, or of a record
+            return None
         except OSError:
             data = b""
         it.arrived_ns = now_ns() if it.waits_for == READ else it.arrived_ns
@@ -160,6 +188,8 @@ class Stub:
     def enter(self, sock: socket.socket) -> None:
         """Begin the conversation of a new connection."""
         sock.setblocking(False)
+        if self.tls is not None:
+            sock = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         it = self.connections[sock.fileno()] = Connection(sock, self.converse)
         self.epoll.register(sock, select.EPOLLIN)
         self.counts["accepted"] += 1
@@ -214,6 +244,8 @@ class Stub:
                 yield from answer.then(it)
             counts["closed"] += last
             keep = keep and not last
+            if not keep and knobs.close_late:
+                yield now_ns() + round(knobs.close_late * 1e9)
             it.arrived_ns = now_ns()  # whatever the buffer holds already: its turn begins now
 
     def route(
@@ -318,27 +350,32 @@ class Stub:
 
     def echo(self, it: Connection) -> Talk:
         """Echo WebSocket messages, but for those whose turn is another."""
-        held, knobs, counts = b"", self.knobs, self.counts
         try:
             for number in itertools.count(1):
                 while not (message := (yield from self.message(it))):
                     yield READ
-                counts["ws_received"] += 1
-                if nth(knobs.ws_drop_every, number):
-                    counts["ws_dropped"] += 1
-                elif nth(knobs.ws_reorder_every, number) and not held:
-                    held = message
-                else:
-                    copies = 1 + nth(knobs.ws_duplicate_every, number)
-                    yield from self.wait(self.admit(it))
-                    yield from self.write(it, message * copies, held)
-                    counts["ws_sent"] += copies + bool(held)
-                    counts["ws_duplicated"] += copies - 1
-                    counts["ws_reordered"] += bool(held)
-                    held = b""
-                    it.arrived_ns = now_ns()
+                self.counts["ws_received"] += 1
+                yield from self.relay(it, number, message, timed=True)
         finally:
-            counts["ws_dropped"] += bool(held)  # its next never came
+            self.counts["ws_dropped"] += bool(it.held)  # its next never came
+
+    def relay(self, it: Connection, number: int, message: bytes, timed: bool) -> Talk:
+        """Send a connection's n-th message as the knobs have it; `timed`: after a service time."""
+        knobs, counts = self.knobs, self.counts
+        if nth(knobs.ws_drop_every, number):
+            counts["ws_dropped"] += 1
+        elif nth(knobs.ws_reorder_every, number) and not it.held:
+            it.held = message
+        else:
+            copies = 1 + nth(knobs.ws_duplicate_every, number)
+            if timed:
+                yield from self.wait(self.admit(it))
+            yield from self.write(it, message * copies, it.held)
+            counts["ws_sent"] += copies + bool(it.held)
+            counts["ws_duplicated"] += copies - 1
+            counts["ws_reordered"] += bool(it.held)
+            it.held = b""
+            it.arrived_ns = now_ns()
 
     def message(self, it: Connection) -> Generator[int, None, bytes]:
         """Answer control frames up to a message; return its echo, nothing if there is none yet."""
@@ -346,6 +383,7 @@ class Stub:
             opcode, payload = frame
             if opcode in (TEXT, BINARY):
                 return frame_of(opcode, payload)
+            self.counts["ws_closed"] += opcode == CLOSE
             if opcode in (PING, CLOSE):
                 yield from self.write(it, frame_of(opcode + (opcode == PING), payload))
             if opcode == CLOSE:
@@ -354,17 +392,20 @@ class Stub:
 
     def push(self, it: Connection) -> Talk:
         """Send every tick, as WebSocket messages (control frames are seen as often) or events."""
-        for event in itertools.count(next_event()):
-            yield from self.wait(event_ns(event))
-            text = b"%d %d" % (event, event_ns(event))
-            if it.websocket:
-                while (yield from self.message(it)):
-                    pass
-                yield from self.write(it, frame_of(TEXT, text))
-                self.counts["ws_sent"] += 1
-            else:
-                text = b"id: %d\ndata: %s\n\n" % (event, text)
-                yield from self.write(it, b"%x\r\n%s\r\n" % (len(text), text))
+        try:
+            for number, event in enumerate(itertools.count(next_event()), 1):
+                yield from self.wait(event_ns(event))
+                text = b"%d %d" % (event, event_ns(event))
+                if it.websocket:
+                    while (yield from self.message(it)):
+                        pass
+                    message = frame_of(TEXT, text)
+                else:
+                    text = b"id: %d\ndata: %s\n\n" % (event, text)
+                    message = b"%x\r\n%s\r\n" % (len(text), text)
+                yield from self.relay(it, number, message, timed=False)
+        finally:
+            self.counts["ws_dropped"] += bool(it.held)
 
 
 def parse_request(buffer: bytearray) -> Request | None:
@@ -461,6 +502,29 @@ def pair(text: str) -> tuple[float, float]:
     return first, second
 
 
+def tls_of(knobs: argparse.Namespace) -> ssl.SSLContext | None:
+    """TLS's settings, if it is asked for."""
+    if not knobs.tls:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*knobs.tls)
+    context.sslsocket_class = TlsSocket
+    return context
+
+
+def listen(address: tuple[str, int] | str, knobs: argparse.Namespace) -> socket.socket:
+    """A listener that never blocks; OSError if the address cannot be had."""
+    listener = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    if not isinstance(address, str):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not knobs.nagle)
+    listener.bind(address)
+    listener.listen(4096)
+    listener.setblocking(False)
+    return listener
+
+
 def main(arguments: list[str]) -> str | None:
     """Run the stub; return what to exit with, None if all was well."""
     parser = argparse.ArgumentParser(prog="stub.py")
@@ -469,25 +533,24 @@ def main(arguments: list[str]) -> str | None:
         parser.add_argument(flag, type=kind, default=default, help=text)
     parser.add_argument("--drop-how", choices=("close", "reset"), default="close")
     parser.add_argument("--announce", action="store_true", help="--close-after says so before")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="speak TLS, on each port")
+    parser.add_argument("--unix", metavar="PATH", help="listen on this unix socket, too")
     parser.add_argument("--nagle", action="store_true", help="head, then body; no TCP_NODELAY")
     knobs = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # connections inherit it
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not knobs.nagle)
     try:
-        listener.bind(("127.0.0.1", knobs.port))
-        listener.listen(4096)
+        listeners = [listen(("127.0.0.1", knobs.port), knobs)]
+        if knobs.unix:
+            listeners.append(listen(knobs.unix, knobs))
     except (OSError, OverflowError) as error:
-        return f"stub: cannot listen on 127.0.0.1:{knobs.port}: {error}"
-    listener.setblocking(False)
+        where = f"127.0.0.1:{knobs.port}" + (f" and {knobs.unix}" if knobs.unix else "")
+        return f"stub: cannot listen on {where}: {error}"
     gc.disable()  # a collection would make answers late
     print("ready", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
-        Stub(knobs, listener).serve()
+        Stub(knobs, listeners).serve()
     return None
 
 
@@ -498,13 +561,14 @@ KNOBS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("--freeze", pair, "0,0", "AT_S,FOR_S after the first request: what is due then waits"),
     ("--drop-every", int, "0", "N: a connection's n-th request ends it, unanswered"),
     ("--close-after", int, "0", "N: close a connection after its n-th answer"),
+    ("--close-late", float, "0", "S: close a connection so long after its last answer"),
     ("--status-every", pair, "0:503", "N:STATUS: the n-th request's status"),
     ("--wrong-body-every", int, "0", "N: one byte of the n-th request's answer is wrong"),
     ("--stall-every", int, "0", "N: the n-th request is never answered, and occupies nothing"),
     ("--split", int, "0", "BYTES: answers are written in pieces of that size"),
-    ("--ws-drop-every", int, "0", "N: a WebSocket's n-th message is not echoed"),
-    ("--ws-duplicate-every", int, "0", "N: a WebSocket's n-th message is echoed twice"),
-    ("--ws-reorder-every", int, "0", "N: a WebSocket's n-th message is echoed after its next"),
+    ("--ws-drop-every", int, "0", "N: a WebSocket's n-th message, echo or event, is not sent"),
+    ("--ws-duplicate-every", int, "0", "N: a WebSocket's n-th message is sent twice"),
+    ("--ws-reorder-every", int, "0", "N: a WebSocket's n-th message is sent after its next"),
 )
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Importing this imports Locust, which monkey-patches the process: gatebench itsel
 from harness.load.exchange import Exchange
 from harness.load.http import HttpUser
 from harness.load.poll import PollUser
+from harness.load.push import EventUser, TickUser
 from harness.load.websocket import WebSocketUser
 
-__all__ = ["Exchange", "HttpUser", "PollUser", "WebSocketUser"]
+__all__ = ["EventUser", "Exchange", "HttpUser", "PollUser", "TickUser", "WebSocketUser"]

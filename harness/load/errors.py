@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 
 CONNECT_REFUSED = "connect-refused"
@@ -11,11 +12,15 @@ BAD_STATUS = "bad-status"
 BAD_BODY = "bad-body"
 PROTOCOL = "protocol"
 EARLY_CLOSE = "early-close"
+GENERATOR = "generator"  # our own fault: no port, no descriptor, no memory was left for it
+
+OURS = {errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 BY_CLASS: dict[str, tuple[type[BaseException], ...]] = {
     CONNECT_REFUSED: (ConnectionRefusedError,),
     TIMEOUT: (TimeoutError,),
     RESET: (ConnectionResetError, BrokenPipeError, ConnectionAbortedError),
+    EARLY_CLOSE: (ssl.SSLEOFError,),
     PROTOCOL: (ssl.SSLError,),
 }
 # clients that are not imported here, or only by a user's own scenario
@@ -44,6 +49,8 @@ def kind_of(error: BaseException | str) -> str:
     if isinstance(kind := getattr(error, "kind", None), str):
         return kind  # a WrongAnswerError, or a codec's own error
     for each in _chain(error):
+        if isinstance(each, OSError) and not isinstance(each, ssl.SSLError) and each.errno in OURS:
+            return GENERATOR
         for kind, classes in BY_CLASS.items():
             if isinstance(each, classes):
                 return kind

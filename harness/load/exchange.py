@@ -10,7 +10,10 @@ from harness.load.errors import BAD_BODY, BAD_STATUS, WrongAnswerError
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One HTTP request and its right answer: an exact body, or a function that knows it."""
+    """One HTTP request and its right answer: an exact body, or a function that knows it.
+
+    `headers` replace those that it has by itself, Host and for a body Content-Type.
+    """
 
     method: str
     path: str
@@ -18,21 +21,26 @@ class Exchange:
     body: bytes | None = None
     status: int = 200
     name: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def label(self) -> str:
         """The name it is counted under."""
         return self.name or self.path
 
-    def encode(self, host: str) -> bytes:
-        """The request's bytes, complete."""
-        head = f"{self.method} {self.path} HTTP/1.1\r\nHost: {host}\r\n"
-        if self.body is None:
-            return f"{head}\r\n".encode("latin-1")
-        head += (
-            f"Content-Type: application/octet-stream\r\nContent-Length: {len(self.body)}\r\n\r\n"
-        )
-        return head.encode("latin-1") + self.body
+    def encode(self, host: str, last: bool = False) -> bytes:
+        """The request's bytes, complete; the `last` of a connection says so."""
+        fields = {"host": ("Host", host)}
+        if self.body is not None:
+            fields["content-type"] = ("Content-Type", "application/octet-stream")
+        if last:
+            fields["connection"] = ("Connection", "close")
+        fields |= {name.lower(): (name, value) for name, value in self.headers}
+        if self.body is not None:
+            fields["content-length"] = ("Content-Length", str(len(self.body)))
+        lines = [f"{self.method} {self.path} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in fields.values()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + (self.body or b"")
 
     def check(self, status: int, body: bytes) -> None:
         """Raise WrongAnswerError unless the answer is the expected one."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import httptools
-from locust import User, task
-from locust.exception import StopTest
 
+from harness.load.connection import Connection
 from harness.load.errors import EARLY_CLOSE, PROTOCOL, WrongAnswerError
 from harness.load.exchange import Exchange
-from harness.load.reactor import Connection, Reactor, until_killed
+from harness.load.reactor import Reactor
+from harness.load.transport import Target
+from harness.load.user import EngineUser
 
 
 class Known:
@@ -23,29 +22,38 @@ class Known:
     """
 
     def __init__(self) -> None:
-        self.answer = b""
+        self.answer: bytes | None = None
 
 
 class HttpConnection(Connection):
-    """Repeats an exchange over HTTP/1.1, reading each answer with a C parser."""
+    """Repeats an exchange over HTTP/1.1, reading each answer with a C parser.
+
+    With `per_connection` the n-th request of each connection announces that it is the last,
+    and leaves the closing to the server.
+    """
 
     def __init__(
         self,
         reactor: Reactor,
-        address: tuple[str, int],
-        host: str,
+        target: Target,
         exchange: Exchange,
         known: Known,
+        pause_s: float = 0.0,
+        per_connection: int | None = None,
     ) -> None:
-        super().__init__(reactor, address, exchange.method, exchange.label)
-        self.host = host
+        super().__init__(reactor, target, exchange.method, exchange.label, pause_s)
         self.known = known
+        self._per_connection = per_connection
+        self._left: int | None = None  # requests until the connection is opened anew
+        if per_connection is not None:
+            self.at_once = False
         self._begin(exchange)
         self._fresh_parser()
 
     def _begin(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self.request = exchange.encode(self.host)
+        self._requests = [exchange.encode(self.target.authority, last) for last in (False, True)]
+        self.request = self._requests[False]
 
     def _fresh_parser(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
@@ -63,25 +71,37 @@ class HttpConnection(Connection):
     def opened(self) -> None:
         """The first request of a new connection."""
         self._fresh_parser()
+        self._left = self._per_connection
         self.begin()
 
     def ask(self) -> None:
         """Send the request."""
-        self.send(self.request)
+        self.hoped = self.known.answer
+        if self._left is not None:
+            self._left -= 1
+            self.request = self._requests[self._left == 0]
+        self.send()
+
+    def rest(self) -> None:
+        """After the last request of a connection, without it."""
+        if self._left == 0:
+            self._left = None
+            self.linger()
+        super().rest()
 
     def received(self, data: bytes, now: int) -> None:
-        """One more piece of the answer; mostly the whole of it, and like the one before."""
+        """A piece of an answer, or a whole one that is not like the one before."""
         if not self.waiting:
             self.wrong(PROTOCOL, f"an answer that nobody asked for: {data[:80]!r}")
             return
-        if data == self.known.answer and not (self._alike or self._parsed):
-            self.settle(now)
-        elif self._parsed or not self._resembles(data, now):
+        self.hoped = None
+        self._first_at = self._first_at or now
+        if self._parsed or not self._resembles(data, now):
             self._parse(data, now)
 
     def _resembles(self, data: bytes, now: int) -> bool:
         """Whether the answer still equals the known one; a server may send it in pieces."""
-        like = self._like or self.known.answer
+        like = self._like or self.known.answer or b""
         end = self._alike + len(data)
         if like[self._alike : end] != data:
             return False
@@ -125,14 +145,14 @@ class HttpConnection(Connection):
             return
         self.track.answer_bytes = len(body)
         self.right(body, now)
+        self.record(now)
         if not self._keep:
-            self.record(now)
-            self.reopen()
-            return
-        if isinstance(self.exchange.expect, bytes):
+            self._left = None
+            self.linger()
+        elif isinstance(self.exchange.expect, bytes):
             self.known.answer = b"".join(self._pieces)
         self._fresh_answer()
-        self.settle(now)
+        self.rest()
 
     def right(self, body: bytes, now: int) -> None:
         """What else to do with a right answer before the next request."""
@@ -164,43 +184,29 @@ class HttpConnection(Connection):
             self._complete += 1
 
 
-class HttpUser(User):  # type: ignore[misc]
-    """A Locust user on a connection of its own that repeats `exchange`. No think time."""
+class HttpUser(EngineUser):
+    """A Locust user on a connection of its own that repeats `exchange`.
+
+    `requests_per_connection` is how many before the connection is opened anew: None keeps it
+    for as long as the server does, 1 is a connection for each request.
+    """
 
     abstract = True
     exchange: ClassVar[Exchange]
+    requests_per_connection: ClassVar[int | None] = None
     known: ClassVar[Known]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.known = Known()
 
-    def __init__(self, environment: Any) -> None:
-        super().__init__(environment)
-        self.address, self.authority = target(self.host)
-
-    @task
-    def work(self) -> None:
-        """Locust's task, which lasts until Locust ends the user."""
-        until_killed(self.connection())
-
     def connection(self) -> Connection:
         """This user's connection to the host under test."""
-        reactor = Reactor.of(self.environment)
-        return HttpConnection(reactor, self.address, self.authority, self.exchange, self.known)
-
-
-def target(url: str | None) -> tuple[tuple[str, int], str]:
-    """((address, port), Host header) of Locust's --host, its name looked up once.
-
-    StopTest, Locust's own way to say so, for what cannot be driven.
-    """
-    parts = urlsplit(url or "")
-    if parts.scheme != "http" or not parts.hostname:
-        raise StopTest(f"--host must be like http://127.0.0.1:8000, and is {url!r}")
-    try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 80, socket.AF_INET)
-    except (OSError, ValueError) as error:
-        raise StopTest(f"--host {url!r} cannot be looked up: {error}") from None
-    address, port = found[0][4][:2]
-    return (str(address), int(port)), parts.netloc
+        return HttpConnection(
+            self.reactor,
+            self.target,
+            self.exchange,
+            self.known,
+            self.pause_s,
+            self.requests_per_connection,
+        )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from harness.load.connection import Connection
 from harness.load.exchange import Exchange
 from harness.load.http import HttpConnection, HttpUser, Known
-from harness.load.reactor import Connection, Reactor
+from harness.load.reactor import Reactor
+from harness.load.transport import Target
 
 
 class PollConnection(HttpConnection):
     """Asks `path?after=N` again and again; every event must come once and in order."""
 
-    def __init__(self, reactor: Reactor, address: tuple[str, int], host: str, path: str) -> None:
+    def __init__(self, reactor: Reactor, target: Target, path: str) -> None:
         self.path = path
         self.after: int | None = None
-        super().__init__(reactor, address, host, self._next(), Known())
+        super().__init__(reactor, target, self._next(), Known())
 
     def right(self, body: bytes, now: int) -> None:
         """Note the event's delay, and ask for the one after it."""
@@ -39,9 +41,9 @@ class PollUser(HttpUser):
     """A Locust user that waits for every event of `path`."""
 
     abstract = True
+    paced_by_events = True
     path: ClassVar[str] = "/poll"
 
     def connection(self) -> Connection:
         """This user's connection to the host under test."""
-        reactor = Reactor.of(self.environment)
-        return PollConnection(reactor, self.address, self.authority, self.path)
+        return PollConnection(self.reactor, self.target, self.path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _BOM = b"\xef\xbb\xbf"
+MAX_SIZE = 2**20
 _LONGEST_RETRY = 18  # digits: longer ones are no time, and Python refuses to read thousands
 
 
@@ -19,6 +20,12 @@ class Event(NamedTuple):
     data: str
 
 
+class StreamError(ValueError):
+    """The stream holds what nobody should have to hold."""
+
+    kind = "protocol"
+
+
 class Parser:
     r"""The events of one stream, which begins with the answer's body and ends with it.
 
@@ -27,22 +34,28 @@ class Parser:
 
     Lines are told apart as bytes: in UTF-8 no byte of a longer character looks like CR, LF or a
     colon, so a line may be decoded on its own, and bytes that are no UTF-8 become U+FFFD in
-    the same places as if the whole stream were decoded. Nothing here is an error: by the
-    standard every stream of bytes has a meaning.
+    the same places as if the whole stream were decoded. By the standard every stream of bytes
+    has a meaning; the one error is an event of more than `max_size` bytes, StreamError.
     """
 
     __slots__ = (
         "_at_start",
+        "_begun",
         "_data",
         "_event",
+        "_held",
         "_id",
+        "_max_size",
         "_pieces",
         "_skip_lf",
         "last_id",
         "retry_ms",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, max_size: int = MAX_SIZE) -> None:
+        self._max_size = max_size
+        self._held = 0  # bytes of the event that is not complete, in whole lines
+        self._begun = 0  # and in the line after them
         self.last_id = ""
         self.retry_ms: int | None = None
         self._at_start = True  # a byte order mark may still come
@@ -71,14 +84,22 @@ class Parser:
             # joined once per line: a long one may come in many reads
             lines[0] = b"".join([*self._pieces, lines[0]])
             self._pieces.clear()
+        if lines[1:]:
+            self._begun = 0
         if last := lines.pop():
             self._pieces.append(last)
-        return self._take(lines)
+            self._begun += len(last)
+        events = self._take(lines)
+        if self._held + self._begun > self._max_size:
+            raise StreamError(f"an event of more than {self._max_size} bytes")
+        return events
 
     def _take(self, lines: list[bytes]) -> list[Event]:
         events: list[Event] = []
         for line in lines:
+            self._held += len(line)
             if not line:
+                self._held = 0
                 self.last_id = self._id
                 if self._data:
                     kind = str(self._event, "utf-8", "replace") if self._event else "message"

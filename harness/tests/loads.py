@@ -5,6 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
+import ssl
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from harness import histogram
 from harness.drive import Driven, drive
@@ -33,9 +37,15 @@ SCENARIOS = load_registry().scenarios
 class Stub:
     url: str
     port: int
+    pid: int = 0
 
     def counters(self) -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        if self.url.startswith("https"):
+            anyone = ssl._create_unverified_context()  # noqa: S323  our own server
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=5, context=anyone
+            )
         connection.request("GET", "/__counters__")
         counters: dict[str, Any] = json.loads(connection.getresponse().read())
         connection.close()
@@ -43,17 +53,36 @@ class Stub:
 
 
 @contextmanager
-def stub(folder: Path, *knobs: object) -> Iterator[Stub]:
+def stub(folder: Path, *knobs: object, url: str = "", period_s: float = 0.5) -> Iterator[Stub]:
+    """The stub on the server's CPUs; `url` to reach it otherwise than over TCP."""
     port = free_port()
     log = folder / f"stub-{port}.log"
     argv = [sys.executable, "-I", "-S", str(HARNESS / "stub.py"), str(port), *map(str, knobs)]
-    env = {"PATH": os.defpath}
+    env = {"PATH": os.defpath, "GATEBENCH_PERIOD_NS": str(int(period_s * 1e9))}
     with Tree(argv, cwd=folder, env=env, log=log, cpus=PLACEMENT.server) as tree:
         deadline = time.monotonic() + 10.0
         while not log.exists() or "ready\n" not in log.read_text():
             assert tree.wait(0.01) is None, log.read_text()
             assert time.monotonic() < deadline
-        yield Stub(f"http://127.0.0.1:{port}", port)
+        yield Stub(url.format(port=port) or f"http://127.0.0.1:{port}", port, tree.pid)
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of our own for a minute, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate: apt-get install openssl")
+    paths = folder / "cert.pem", folder / "key.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    argv += ["-nodes", "-days", "1", "-subj", "/CN=localhost", "-out", *map(str, paths[:1])]
+    subprocess.run([*argv, "-keyout", str(paths[1])], check=True, capture_output=True)
+    return paths
+
+
+def locustfile(folder: Path, *lines: str) -> Path:
+    """A scenario of a test's own."""
+    path = folder / f"scenario-{next(_numbers)}.py"
+    path.write_text("\n".join(["from harness.load import *", *lines, ""]))
+    return path
 
 
 class Result:

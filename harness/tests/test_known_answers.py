@@ -5,12 +5,15 @@ tries; lower bounds and counts have to hold in each.
 """
 
 import random
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
 from harness.model import Load
-from harness.tests.loads import drive_stub, queue_responses, stub
+from harness.tests.loads import PLACEMENT, drive_stub, queue_responses, stub
 from harness.tests.test_schedule import schedule
 
 pytestmark = pytest.mark.servers
@@ -290,3 +293,27 @@ def test_locusts_own_totals_agree_exactly(tmp_path):
     requests, failures, timed, ours, failed = json.loads(file.read_text())
     assert requests == timed == ours > 100
     assert failures == failed > 10
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk here: apt-get install wrk")
+def test_percentiles_agree_with_wrk(tmp_path):
+    """The same server, service and connections, measured by another program."""
+
+    def measure():
+        result = drive_stub(tmp_path, server, Load(8), warmup_s=0.5, duration_s=1.5)
+        cpus = ",".join(map(str, PLACEMENT.generator))
+        argv = ["taskset", "-c", cpus, "wrk", "-t1", "-c8", "-d2s", "--latency", server.url]
+        said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        theirs = {
+            float(q): float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[unit]
+            for q, value, unit in re.findall(r"^ +(\d+)%\s+([\d.]+)(us|ms|s)$", said, re.MULTILINE)
+        }
+        assert set(theirs) == {50, 75, 90, 99}
+        return [(result.percentile(q), value) for q, value in theirs.items()]
+
+    def agree(pairs):
+        return all(abs(ours - theirs) < max(0.05 * theirs, 50e-6) for ours, theirs in pairs)
+
+    with stub(tmp_path, "--service", "fixed:0.001") as server:
+        pairs = quietest(measure, agree)
+    assert agree(pairs), pairs

@@ -148,3 +148,19 @@ def test_long_line_in_many_reads():
     data = b"data: " + b"x" * 300_000 + b"\n\n"
     [event] = parse([data[at : at + 1000] for at in range(0, len(data), 1000)])[0]
     assert event[2] == "x" * 300_000
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 4096])
+def test_event_that_never_ends_is_refused(pieces):
+    parser = sse.Parser(max_size=1000)
+    stream = b"data: " + b"x" * 900 + b"\n\n"
+    for at in range(0, len(stream), pieces):
+        parser.feed(stream[at : at + pieces])
+    assert parser.feed(b"\ndata: 1\n\n") == [("", "message", "1")]
+
+    def feed_all(data: bytes) -> None:
+        for at in range(0, len(data), pieces):
+            parser.feed(data[at : at + pieces])
+
+    with pytest.raises(sse.StreamError, match="more than 1000 bytes"):
+        feed_all(b"data: y\n" * 200)

@@ -5,6 +5,7 @@ import os
 import random
 import select
 import socket
+import ssl
 import statistics
 import struct
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from harness.ports import free_port
 from harness.process import Tree
+from harness.tests.loads import certificate
 from harness.verify import verify
 
 HARNESS = Path(__file__).parents[1]
@@ -416,6 +418,48 @@ def test_message_kept_back_for_ever_counts_as_dropped(stub):
         it.counted(ws_received=1)
         client.sock.close()
         it.counted(ws_sent=0, ws_reordered=0, ws_dropped=1)
+
+
+def test_pushes_suffer_the_same_faults(stub):
+    knobs = ["--ws-drop-every", 5, "--ws-duplicate-every", 3, "--ws-reorder-every", 4]
+    with stub(*knobs, GATEBENCH_PERIOD_NS=str(10_000_000)) as server:
+        client = server.client()
+        client.upgrade(b"/ws/ticks")
+        heard = [int(client.hear().split()[0]) for _ in range(6)]
+        first = heard[0]
+        assert [number - first + 1 for number in heard] == [1, 2, 3, 3, 6, 6]
+        assert int(client.hear().split()[0]) == first + 3  # the fourth, after the sixth
+        client.sock.sendall(masked(b"\x03\xe8", opcode=8))
+        server.counted(ws_closed=1, ws_dropped=1, ws_duplicated=2, ws_reordered=1, open=0)
+
+
+def test_unix_socket_and_late_closing(stub, tmp_path):
+    path = str(tmp_path / "socket")
+    with stub("--unix", path, "--close-late", 0.05) as server:
+        client = server.client(path)
+        assert client.ask()[2] == HELLO
+        request = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        assert client.ask(request)[2] == HELLO
+        begin = time.monotonic()
+        with pytest.raises(EOFError):
+            client.more()
+        assert time.monotonic() - begin > 0.04
+
+
+def test_tls_in_pieces_and_whole(stub, tmp_path):
+    body = os.urandom(200_000)  # many records
+    with stub("--tls", *certificate(tmp_path)) as server:
+        client = server.client()
+        context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        client.sock = context.wrap_socket(client.sock, server_hostname="localhost")
+        assert client.ask(post(body))[2] == body
+        assert client.ask()[2] == HELLO
+        plain = server.client()
+        plain.sock.sendall(GET)
+        with pytest.raises((EOFError, ConnectionResetError)):
+            plain.take(1 << 20)
+        client.sock.sendall(b"GET /__counters__ HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert json.loads(client.read()[2])["received"] == 2
 
 
 def test_contract_of_the_scenarios(stub):
