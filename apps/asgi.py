@@ -1,7 +1,8 @@
 """The raw ASGI app: the whole app contract with the standard library alone.
 
 It runs in the server's environment and imports nothing of gatebench. `wsgi.py` beside it
-answers byte for byte alike; each file stands alone on purpose, so that one can be copied.
+answers byte for byte alike; each file stands alone on purpose, so that one can be copied. The
+frameworks' apps import from here what is no framework's work: the clock, the upstream, the facts.
 
 Events need no broker between processes: event k happens at `epoch + k * period` on
 CLOCK_MONOTONIC, which all processes of a machine share. Settings, from the environment:
@@ -23,7 +24,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from importlib import metadata
 from typing import Any
 from urllib.parse import parse_qs
@@ -166,25 +167,27 @@ async def upstream(scope: Scope, _receive: Receive, send: Send) -> None:
     if ms is None:
         await bad_number(send)
         return
+    await reply(send, *await ask_upstream(ms))
+
+
+async def ask_upstream(ms: int) -> tuple[int, bytes]:
+    """What to tell the client, status and body: the upstream's answer, or why there is none."""
     host, _, port = UPSTREAM.rpartition(":")
     if not host or not port.isdigit():
-        await reply(send, 503, b"no upstream: set GATEBENCH_UPSTREAM to host:port\n")
-        return
+        return 503, b"no upstream: set GATEBENCH_UPSTREAM to host:port\n"
     try:
         async with asyncio.timeout(ms / 1000 + UPSTREAM_GRACE_S):
-            body = await ask_upstream(host, int(port), ms)
+            return 200, await fetch(host, int(port), ms)
     except TimeoutError:
-        await reply(send, 502, b"upstream failed: timed out\n")
+        return 502, b"upstream failed: timed out\n"
     except (OSError, ValueError) as error:
         # asyncio words the same refusal differently; the system's own words are alike
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else str(error) or type(error).__name__
-        await reply(send, 502, f"upstream failed: {reason}\n".encode())
-    else:
-        await reply(send, 200, body)
+        return 502, f"upstream failed: {reason}\n".encode()
 
 
-async def ask_upstream(host: str, port: int, ms: int) -> bytes:
+async def fetch(host: str, port: int, ms: int) -> bytes:
     """The body of the upstream's answer, on a connection of its own.
 
     Raises OSError if the upstream cannot be reached, ValueError if its answer is wrong.
@@ -212,34 +215,47 @@ async def poll(scope: Scope, _receive: Receive, send: Send) -> None:
     if event is None:
         await bad_number(send)
         return
+    text = await held(event)
+    if text is None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await reply(send, 200, text)
+
+
+async def held(event: int) -> bytes | None:
+    """The event and its time, once it happened; None if it does not within the hold."""
     due_ns = event_time_ns(event)
     now_ns = time.monotonic_ns()
     if due_ns - now_ns > HOLD_NS:
         await sleep_until(now_ns + HOLD_NS)
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-        return
+        return None
     await sleep_until(due_ns)
-    await reply(send, 200, b"%d %d" % (event, due_ns))
+    return b"%d %d" % (event, due_ns)
 
 
 async def events(_scope: Scope, receive: Receive, send: Send) -> None:
     headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
 
-    def message(event: int, due_ns: int) -> Message:
-        body = b"id: %d\ndata: %d %d\n\n" % (event, event, due_ns)
-        return {"type": "http.response.body", "body": body, "more_body": True}
+    async def push() -> None:
+        async for body in server_sent_ticks():
+            await send({"type": "http.response.body", "body": body, "more_body": True})
 
-    await until_gone(push_ticks(send, message), receive, "http.disconnect")
+    await until_gone(push(), receive, "http.disconnect")
 
 
-async def push_ticks(send: Send, message: Callable[[int, int], Message]) -> None:
-    """Send each event from the next one on, for ever."""
+async def server_sent_ticks() -> AsyncIterator[bytes]:
+    async for event, due_ns in ticks():
+        yield b"id: %d\ndata: %d %d\n\n" % (event, event, due_ns)
+
+
+async def ticks() -> AsyncIterator[tuple[int, int]]:
+    """Each event and its time as it happens, from the next one on."""
     for event in itertools.count(next_event()):
         due_ns = event_time_ns(event)
         await sleep_until(due_ns)
-        await send(message(event, due_ns))
+        yield event, due_ns
 
 
 async def until_gone(pushing: Coroutine[Any, Any, None], receive: Receive, gone: str) -> None:
@@ -279,24 +295,33 @@ async def websocket_echo(_scope: Scope, receive: Receive, send: Send) -> None:
 async def websocket_ticks(_scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.accept"})
 
-    def message(event: int, due_ns: int) -> Message:
-        return {"type": "websocket.send", "text": f"{event} {due_ns}"}
+    async def push() -> None:
+        async for event, due_ns in ticks():
+            await send({"type": "websocket.send", "text": f"{event} {due_ns}"})
 
-    await until_gone(push_ticks(send, message), receive, "websocket.disconnect")
+    await until_gone(push(), receive, "websocket.disconnect")
 
 
 async def whoami(scope: Scope, _receive: Receive, send: Send) -> None:
-    loop = type(asyncio.get_running_loop())
-    facts = {
+    await reply(send, 200, json.dumps(facts(scope)).encode(), b"application/json")
+
+
+def facts(scope: Scope) -> dict[str, Any]:
+    """Who answers; asked within the event loop."""
+    try:
+        kind = type(asyncio.get_running_loop())
+        loop = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+    except RuntimeError:
+        loop = "trio"  # the one other that a server may run us on
+    return {
         "pid": os.getpid(),
         "thread": threading.current_thread().name,
         "server": server_software(),
         "interface": "asgi",
         "http": scope["http_version"],
         "python": platform.python_version(),
-        "loop": f"{loop.__module__.partition('.')[0]}.{loop.__qualname__}",
+        "loop": loop,
     }
-    await reply(send, 200, json.dumps(facts).encode(), b"application/json")
 
 
 @functools.cache

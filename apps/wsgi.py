@@ -1,7 +1,8 @@
 """The raw WSGI app: the whole app contract with the standard library alone.
 
 It runs in the server's environment and imports nothing of gatebench. `asgi.py` beside it
-answers byte for byte alike; each file stands alone on purpose, so that one can be copied.
+answers byte for byte alike; each file stands alone on purpose, so that one can be copied. The
+frameworks' apps import from here what is no framework's work: the clock, the upstream, the facts.
 
 Events need no broker between processes: event k happens at `epoch + k * period` on
 CLOCK_MONOTONIC, which all processes of a machine share. Settings, from the environment:
@@ -131,7 +132,7 @@ def sleep(environ: Environ, start_response: StartResponse) -> list[bytes]:
     ms = whole_number(text)
     if ms is None:
         return bad_number(start_response)
-    time.sleep(ms / 1000)
+    sleep_until(time.monotonic_ns() + ms * 1_000_000)
     return reply(start_response, "200 OK", b"slept %s ms" % text.encode())
 
 
@@ -139,47 +140,59 @@ def upstream(environ: Environ, start_response: StartResponse) -> list[bytes]:
     ms = whole_number(environ["PATH_INFO"].rpartition("/")[2])
     if ms is None:
         return bad_number(start_response)
+    status, body = ask_upstream(ms)
+    return reply(start_response, f"{status} {http.client.responses[status]}", body)
+
+
+def ask_upstream(ms: int) -> tuple[int, bytes]:
+    """What to tell the client, status and body: the upstream's answer, or why there is none."""
     host, _, port = UPSTREAM.rpartition(":")
     if not host or not port.isdigit():
-        hint = b"no upstream: set GATEBENCH_UPSTREAM to host:port\n"
-        return reply(start_response, "503 Service Unavailable", hint)
+        return 503, b"no upstream: set GATEBENCH_UPSTREAM to host:port\n"
     connection = http.client.HTTPConnection(host, int(port), timeout=ms / 1000 + UPSTREAM_GRACE_S)
     try:
         connection.request("GET", f"/{ms}", headers={"Connection": "close"})
         answer = connection.getresponse()
         if answer.status != 200:
             raise http.client.HTTPException(f"status {answer.status}")
-        body = answer.read()
+        return 200, answer.read()
     except (OSError, http.client.HTTPException) as error:
         # asyncio words the same refusal differently; the system's own words are alike
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else str(error) or type(error).__name__
-        return reply(start_response, "502 Bad Gateway", f"upstream failed: {reason}\n".encode())
+        return 502, f"upstream failed: {reason}\n".encode()
     finally:
         connection.close()
-    return reply(start_response, "200 OK", body)
 
 
 def poll(environ: Environ, start_response: StartResponse) -> list[bytes]:
     event = wanted_event(environ.get("QUERY_STRING", ""))
     if event is None:
         return bad_number(start_response)
+    text = held(event)
+    if text is None:
+        start_response("204 No Content", [])
+        return []
+    return reply(start_response, "200 OK", text)
+
+
+def held(event: int) -> bytes | None:
+    """The event and its time, once it happened; None if it does not within the hold."""
     due_ns = event_time_ns(event)
     now_ns = time.monotonic_ns()
     if due_ns - now_ns > HOLD_NS:
         sleep_until(now_ns + HOLD_NS)
-        start_response("204 No Content", [])
-        return []
+        return None
     sleep_until(due_ns)
-    return reply(start_response, "200 OK", b"%d %d" % (event, due_ns))
+    return b"%d %d" % (event, due_ns)
 
 
 def events(_environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
     start_response("200 OK", [("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")])
-    return ticks()
+    return server_sent_ticks()
 
 
-def ticks() -> Iterator[bytes]:
+def server_sent_ticks() -> Iterator[bytes]:
     """Each event from the next one on; the server closes the generator when the client goes."""
     for event in itertools.count(next_event()):
         due_ns = event_time_ns(event)
@@ -188,8 +201,14 @@ def ticks() -> Iterator[bytes]:
 
 
 def whoami(environ: Environ, start_response: StartResponse) -> list[bytes]:
+    body = json.dumps(facts(environ)).encode()
+    return reply(start_response, "200 OK", body, "application/json")
+
+
+def facts(environ: Environ) -> dict[str, Any]:
+    """Who answers."""
     monkey = sys.modules.get("gevent.monkey")
-    facts = {
+    return {
         "pid": os.getpid(),
         "thread": threading.current_thread().name,
         "server": server_software(),
@@ -198,20 +217,21 @@ def whoami(environ: Environ, start_response: StartResponse) -> list[bytes]:
         "python": platform.python_version(),
         "loop": "gevent" if monkey is not None and monkey.is_module_patched("socket") else None,
     }
-    return reply(start_response, "200 OK", json.dumps(facts).encode(), "application/json")
 
 
 @functools.cache
 def server_software() -> str:
     """The server distributions loaded in this process, such as `gunicorn/27.0.1`."""
+    loaded = [module for module in SERVERS if module in sys.modules]
+    if len(loaded) > 1 and "werkzeug" in loaded:
+        loaded.remove("werkzeug")  # Flask loads it whoever serves
     found = []
-    for module in SERVERS:
-        if module in sys.modules:
-            name = module.partition(".")[0]
-            try:
-                found.append(f"{name}/{metadata.version(name)}")
-            except metadata.PackageNotFoundError:  # part of Python, or of the system
-                found.append(name)
+    for module in loaded:
+        name = module.partition(".")[0]
+        try:
+            found.append(f"{name}/{metadata.version(name)}")
+        except metadata.PackageNotFoundError:  # part of Python, or of the system
+            found.append(name)
     return " ".join(found)
 
 

@@ -241,6 +241,16 @@ def test_whoami_says_all_the_facts(interface: str) -> None:
 # -- WSGI --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("loaded", "serves"), [(["werkzeug"], "werkzeug"), (["werkzeug", "waitress"], "waitress")]
+)
+def test_werkzeug_serves_only_where_no_other_server_does(loaded: list[str], serves: str) -> None:
+    app = load("wsgi")
+    others = {name: module for name, module in sys.modules.items() if name not in app.SERVERS}
+    with mock.patch.dict(sys.modules, others | dict.fromkeys(loaded, app), clear=True):
+        assert app.server_software().partition("/")[0] == serves
+
+
 @pytest.mark.parametrize("path", ["/echo", "/stream"])
 @pytest.mark.parametrize(
     ("declared", "terminated", "answer"),
@@ -802,6 +812,8 @@ WRONG_HTTP: list[tuple[str, Wsgi, str]] = [
     ("sleep", says(SLEPT, after_s=0.01), r"expected a wait of 50 ms .*, got \d+\.\d+ ms"),
     ("sleep_block", says(SLEPT), r"expected a wait of 50 ms"),
     ("sleep_block", says(b"bad how", status="400 No"), r"expected status 200, got 400"),
+    ("sleep_block", says(SLEPT, after_s=0.06), r"expected status 400, got 200"),  # loses the query
+    ("sleep_thread", says(SLEPT, after_s=0.06), r"expected status 400, got 200"),
     ("sleep_thread", says(SLEPT), r"expected a wait of 50 ms"),
     ("upstream", RIGHT, r"got 503 with body b'no upstream"),
     ("upstream", says(WAITED), r"expected a wait of 50 ms"),
