@@ -15,8 +15,11 @@ from pathlib import Path
 import psutil
 from uv import find_uv_bin
 
+from harness import debian
 from harness.environment import cache_folder, cached
 from harness.machine import place, usable_cpus
+from harness.model import Front, Server
+from harness.registry import load_registry
 
 PR_GET_CHILD_SUBREAPER = 37
 
@@ -108,7 +111,6 @@ def _helpful() -> Iterator[Check]:
     )
     for program, use, package in (
         ("make", "the short commands", "make"),
-        ("gcc", "servers that are compiled when installed", "gcc"),
         ("wrk", "a second opinion on the generator", "wrk"),
     ):
         found = shutil.which(program)
@@ -118,6 +120,21 @@ def _helpful() -> Iterator[Check]:
             found or "not found",
             f"apt-get install {package}",
         )
+    yield _servers()
+
+
+def _servers() -> Check:
+    """What the shipped rows need of the system, and the one command for all that is missing."""
+    registry = load_registry()
+    rows: list[Server | Front] = [*registry.servers.values(), *registry.fronts.values()]
+    lacking = {row.name: packages for row in rows if (packages := debian.missing(row))}
+    return _optional(
+        "what servers and proxies need of the system",
+        not lacking,
+        "; ".join(f"{name} lacks {', '.join(it)}" for name, it in lacking.items())
+        or "all is there",
+        debian.install(dict.fromkeys(package for it in lacking.values() for package in it)),
+    )
 
 
 def _check(name: str, good: bool, found: str, mend: str) -> Check:

@@ -37,7 +37,20 @@ def wait_until(condition, seconds):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("name", REGISTRY.servers)
+# each kind of tree once: forked, spawned, preforked by us, threads alone, Apache's, a router's
+KINDS = {
+    *("gunicorn-sync", "gunicorn-uvicorn", "uvicorn", "hypercorn", "daphne", "waitress"),
+    *("uwsgi-router", "mod-wsgi", "granian", "bjoern", "fastpysgi", "socketify"),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in KINDS else pytest.mark.slow)
+        for name in REGISTRY.servers
+    ],
+)
 def test_killed_harness_leaves_no_process_of(name, tmp_path):
     server = REGISTRY.servers[name]
     prepare(server, REGISTRY.app_for(server, None))  # so that what is killed is a server
