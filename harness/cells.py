@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from harness.index import feature_versions
 from harness.model import Cell, ConfigurationError, Load, Scenario, Server
 from harness.registry import Registry, unmet_need
 
@@ -18,7 +19,6 @@ DEFAULT_SERVERS = (
     "waitress",
 )
 DEFAULT_SCENARIOS = ("hello", "blocking-io")
-
 
 # what a named server is measured by when no scenario is named; all there are is '*'
 USUAL_SCENARIOS = ("hello", "echo", "blocking-io", "websocket-echo", "long-poll")
@@ -33,6 +33,48 @@ class Budget:
     load: Load
 
 
+# What stands after the @ for each release in a range, given as server, range and Python.
+Releases = Callable[[Server, str, str | None], list[str]]
+
+
+def split_words(items: Iterable[str]) -> list[str]:
+    """Lists by spaces, commas, or both."""
+    return [word for item in items for word in item.split(",") if word]
+
+
+def server_words(items: Iterable[str]) -> list[str]:
+    """The same for servers, where commas also stand between versions: `uvicorn@0.30,0.40`."""
+    words: list[str] = []
+    for part in split_words(items):
+        name, at, _ = words[-1].partition("@") if words else ("", "", "")
+        words.append(f"{name}@{part}" if at and part[0].isdigit() else part)
+    return words
+
+
+def select(
+    registry: Registry,
+    words: Sequence[str],
+    pythons: Sequence[str] = (),
+    releases: Releases = feature_versions,
+) -> list[Server]:
+    """The servers that are named, each once, a row for each version and each Python."""
+    chosen: dict[str, Server] = {}
+    for python in pythons or (None,):
+        for word in words:
+            name, _, versions = word.partition("@")
+            names = [word]
+            if ".." in versions:
+                names = [
+                    f"{server.label}@{version}"
+                    for server in registry.select_servers([name])
+                    for version in releases(server, versions, python)
+                ]
+            for server in registry.select_servers(names):
+                row = replace(server, python=python)
+                chosen.setdefault(row.label, row)
+    return list(chosen.values())
+
+
 def make_cells(
     registry: Registry,
     servers: Sequence[str],
@@ -40,7 +82,8 @@ def make_cells(
     budget: Budget,
     *,
     app: str | None = None,
-    python: str | None = None,
+    pythons: Sequence[str] = (),
+    releases: Releases = feature_versions,
 ) -> tuple[list[Cell], list[str]]:
     """The cells asked for, and notes on what was left out.
 
@@ -48,7 +91,7 @@ def make_cells(
     that cannot, before anything starts. Without names, each server gets the usual ones it can
     do. Without servers, a default set for a first look.
     """
-    chosen = registry.select_servers(servers or DEFAULT_SERVERS)
+    chosen = select(registry, servers or DEFAULT_SERVERS, pythons, releases)
     named = bool(scenarios) or not servers
     usual = [it for it in USUAL_SCENARIOS if it in registry.scenarios] or ["*"]
     works = registry.select_scenarios(scenarios or (usual if servers else DEFAULT_SCENARIOS))
@@ -61,7 +104,7 @@ def make_cells(
         elif budget.load.model == "open" and scenario.latency == "delay":
             refused.append(f"scenario {scenario.name} is asked by events, not at a rate: no --rate")
         else:
-            cells.append(cell_of(replace(server, python=python), scenario, budget, registry, app))
+            cells.append(cell_of(server, scenario, budget, registry, app))
     if refused and (named or not cells):
         raise ConfigurationError("; ".join(refused))
     return cells, [f"left out: {why}" for why in refused]

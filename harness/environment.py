@@ -14,8 +14,6 @@ import platform
 import re
 import shutil
 import sys
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,13 +24,25 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from platformdirs import user_cache_path
-from uv import find_uv_bin
 
-from harness.model import App, ConfigurationError, Environment, MeasurementError, Server
-from harness.process import StartError, Tree, scratch_folder
+from harness import debian
+from harness.installer import (
+    ABSENT,
+    LIMIT_S,
+    UNBUILT,
+    UNKNOWN,
+    UNMET,
+    UNREAD,
+    Installer,
+    Runner,
+    brief,
+    last_word,
+    run_guarded,
+    unreachable,
+)
+from harness.model import App, ConfigurationError, Environment, Server
 
 RECIPE = 1  # raise it when environments are built differently: those made before are then unused
-LIMIT_S = 900.0  # the longest that one command, or another process's build, may take
 RECEIPT = "receipt.json"
 
 # Asked of a Python that is not ours. abiflags tells a free-threaded or debug build apart.
@@ -41,43 +51,9 @@ path = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 version = platform.python_version() + getattr(sys, "abiflags", "")
 print(json.dumps([path, version, platform.python_implementation()]))"""
 
-# uv's own words, on one line: they hold from 0.5 to 0.13.
-OFFLINE = r"network was disabled|UV_OFFLINE|error sending request|network timeout|body error"
-UNKNOWN = r"(\S+) was not found in the (?:package registry|provided package locations)"
-ABSENT = (  # no other clause may come between: then it is a conflict, or the wrong Python
-    r"Because (?:there (?:is|are) no versions? of \S+|only ((?:(?!depends on|cannot be).)*?))"
-    r" and you require (\S+), "
-)
-UNBUILT = r"[Ff]ailed to (?:download and )?build `([^`]+)`"
-NO_HELP = r"hint: .*(?:the build environment|--prerelease=allow)"
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A program that ended, and everything that it wrote, in the order it came."""
-
-    returncode: int
-    log: str
-
-
-# Runs an argument list with exactly this environment and waits for its end.
-# Raises TimeoutError after LIMIT_S seconds, having ended all that it started.
-Runner = Callable[[Sequence[str], Mapping[str, str]], Completed]
-
-
-def run_guarded(argv: Sequence[str], environment: Mapping[str, str]) -> Completed:
-    """Run `argv` under a guardian, so that neither uv nor a compiler outlives gatebench."""
-    with scratch_folder() as folder:
-        log = folder / "log"
-        try:
-            with Tree(argv, cwd=folder, env=environment, log=log) as tree:
-                code = tree.wait(LIMIT_S)
-        except StartError as error:
-            raise OSError(str(error)) from None
-        text = log.read_text("utf-8", errors="replace")
-    if code is None:
-        raise TimeoutError(text)
-    return Completed(code, text)
+# A requirement that begins with a dot or has a slash may be a path: then the place counts.
+LOCAL = re.compile(r"^(?:[^#\n]*\s)?[^#\s]*/|^(?:[^#\n]*\s)?\.", re.MULTILINE)
+INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirements?|--constraints?)[ =]*(\S+)", re.MULTILINE)
 
 
 def requirements(server: Server, app: App) -> tuple[str, ...]:
@@ -118,6 +94,24 @@ def _pin(server: Server, text: str) -> SpecifierSet:
     return SpecifierSet(f"=={version}" + ("" if exact or len(version.release) > 2 else ".*"))
 
 
+def _included(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[str, str]]:
+    """A requirements file and those that it includes, each as where it is and its text.
+
+    Where it is counts only if it may name something beside it.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigurationError(f"{path}: requirements cannot be read: {why}") from None
+    found = [(str(path) if LOCAL.search(text) else "", text)]
+    for match in INCLUDE.finditer(text):
+        below = path.parent / match[1]
+        if "://" not in match[1] and below not in (*above, path):
+            found += _included(below, (*above, path))
+    return found
+
+
 def prepare(
     server: Server,
     app: App,
@@ -128,19 +122,24 @@ def prepare(
 ) -> Environment:
     """The environment that `server` and `app` run in: from the cache, repaired, or built.
 
+    The text of the app's requirements file, and of those that it includes, is part of what
+    makes it another.
+
     `python` is a version or a path; without it, `server.python`, else the Python that runs
     gatebench. `refresh` resolves the newest versions again, which replaces the environment
     under anything that still runs from it; if that fails, the one made before stays.
 
-    Raises MeasurementError when the environment cannot be had, ConfigurationError when the
-    request is wrong or the cache cannot be written.
+    Raises MeasurementError when the environment cannot be had, or what the server needs of the
+    system is missing; ConfigurationError when the request is wrong or the cache cannot be written.
     """
-    maker = _Maker(server, app, requirements(server, app), run)
+    debian.require(server)
+    maker = _Maker(server=server, app=app, wanted=requirements(server, app), run=run)
     root = cache_folder()
     try:
         root.mkdir(parents=True, exist_ok=True)
         interpreter = maker.find(python or server.python)
-        path = root / _fingerprint(maker.wanted, interpreter)
+        files = _included(app.requirements) if app.requirements else []
+        path = root / _fingerprint(maker.wanted, interpreter, files)
         if not refresh and (environment := _ready(path)):
             return environment
         with FileLock(f"{path}.lock", timeout=LIMIT_S):
@@ -177,12 +176,14 @@ class _Interpreter(NamedTuple):
     implementation: str
 
 
-def _fingerprint(wanted: tuple[str, ...], interpreter: _Interpreter) -> str:
+def _fingerprint(
+    wanted: tuple[str, ...], interpreter: _Interpreter, files: list[tuple[str, str]]
+) -> str:
     names = set()
     for requirement in map(Requirement, wanted):
         requirement.name = canonicalize_name(requirement.name)
         names.add(str(requirement))
-    made_of = json.dumps([RECIPE, sorted(names), interpreter])
+    made_of = json.dumps([RECIPE, sorted(names), interpreter, *files])
     return hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 
@@ -231,14 +232,12 @@ def _settle(path: Path) -> None:
     _remove(kept)
 
 
-@dataclass(frozen=True, slots=True)
-class _Maker:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Maker(Installer):
     """One request for an environment, and the words for what may go wrong with it."""
 
-    server: Server
     app: App
     wanted: tuple[str, ...]
-    run: Runner
 
     def find(self, python: str | None) -> _Interpreter:
         """The base interpreter that `python` asks for; the one that runs us needs no search."""
@@ -248,7 +247,7 @@ class _Maker:
             return _Interpreter(own, version, platform.python_implementation())
         if os.sep in python:  # uv runs in another folder
             python = os.path.abspath(os.path.expanduser(python))
-        found = self.uv("python", "find", "--system", python)
+        found = self.uv("python", "find", "--system", python, folder=cache_folder())
         if found.returncode:
             if os.sep in python:
                 raise self.error(f"there is no usable Python {python}: check the path", found.log)
@@ -269,11 +268,15 @@ class _Maker:
         _remove(path)
         install = ["pip", "install", "--python", str(path / "bin" / "python")]
         install += ["--compile-bytecode", *(["--refresh"] if refresh else []), *self.wanted]
+        folder = cache_folder()  # no project of the user's, unless its requirements are asked for
+        if theirs := self.app.requirements:
+            folder = theirs.parent
+            install += ["--requirements", str(theirs)]
         steps = [["venv", "--python", interpreter.path, str(path)]]
         steps += [install] if self.wanted else []  # uv refuses to install nothing
         try:
             for step in steps:
-                done = self.uv(*step)
+                done = self.uv(*step, folder=folder)
                 if done.returncode:
                     raise self.error(self.explain(done.log, again is not None), done.log)
             self.sign(path, interpreter)
@@ -300,72 +303,31 @@ class _Maker:
         draft.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
         draft.replace(path / RECEIPT)
 
-    def uv(self, *arguments: str) -> Completed:
-        """Run uv, deaf to the settings of the project that the user happens to stand in."""
-        common = ("--color", "never", "--no-python-downloads", "--directory", str(cache_folder()))
-        try:
-            program = find_uv_bin()
-        except FileNotFoundError:
-            raise self.error("uv is missing: `python -m pip install uv`") from None
-        return self.execute(program, *common, *arguments)
-
-    def execute(self, *argv: str) -> Completed:
-        """Run a program without the variables that would make it look into our environment."""
-        dropped = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
-        clean = {name: value for name, value in os.environ.items() if name not in dropped}
-        try:
-            return self.run(argv, clean)
-        except TimeoutError as error:
-            what = f"{argv[0]} took over {LIMIT_S / 60:.0f} minutes and was ended"
-            raise self.error(f"{what}: try again, or another version", str(error)) from None
-        except OSError as error:
-            what = f"{argv[0]} cannot be started ({error.strerror or error})"
-            raise self.error(f"{what}: install it again") from None
-
-    def error(self, what: str, log: str = "") -> MeasurementError:
-        """`what` on one line with the row it befell, and the last lines of the log."""
-        tail = "\n".join(log.rstrip().splitlines()[-20:])
-        return MeasurementError(f"{self.server.label} ({self.server.origin}): {what}", log=tail)
-
     def explain(self, log: str, kept: bool) -> str:
         """What uv's `log` means for the user, and what to do about it."""
         text = " ".join(log.split())
-        if offline := re.search(OFFLINE, text):
-            told = offline[0] in ("network was disabled", "UV_OFFLINE")
-            return self.unreachable("uv is set offline" if told else _last(log), kept)
+        if why := unreachable(log):
+            return why + self.known(kept)
         if unknown := re.search(UNKNOWN, text):
-            rows = f" here and in {self.app.origin}" if self.app.packages else ""
+            theirs = self.app.requirements or (self.app.origin if self.app.packages else None)
+            rows = f" here and in {theirs}" if theirs else ""
             return f"the package index has no package {unknown[1]}: check the spelling{rows}"
         if absent := re.search(ABSENT, text):
             there = f" (only {absent[1]})" if absent[1] else ""
             return f"{absent[2]} does not exist{there}: ask for another version"
         if unbuilt := re.search(UNBUILT, text):
-            what = f"{unbuilt[1]} could not be built ({_last(log)})"
+            what = f"{unbuilt[1]} could not be built ({last_word(log)})"
             return f"{what}: install what it needs, or choose a version with a ready-made wheel"
-        if unmet := re.search(r"Because .*", text):
-            return f"the requirements cannot be met: choose other versions. {_brief(unmet[0])}"
-        return f"uv failed ({_last(log)}): its log says more"
+        if unmet := re.search(UNMET, text):
+            return f"the requirements cannot be met: choose other versions. {brief(unmet[0])}"
+        unread = re.search(UNREAD, text)
+        return brief(unread[0]) if unread else f"uv failed ({last_word(log)}): its log says more"
 
-    def unreachable(self, why: str, kept: bool) -> str:
-        """That there is no network, and what can be measured without one."""
-        what = f"cannot reach the package index ({why})"
+    def known(self, kept: bool) -> str:
+        """What can be measured without a network."""
         if kept:
-            return f"{what}: connect to refresh; the environment made before is kept"
+            return ": connect to refresh; the environment made before is kept"
         others = ", ".join(sorted({_receipt(ready.path)["made_for"] for ready in cached()}))
         instead = f", or use a server that is cached: {others}" if others else ""
         needs = ", ".join(self.wanted)
-        return f"{what} and no cached environment for it ({needs}) exists: connect once{instead}"
-
-
-def _last(log: str) -> str:
-    """The last line that means something: uv closes with hints that fit any failure."""
-    for block in reversed(re.split(r"\n\s*\n", log.strip())):
-        whole = " ".join(block.split())
-        if whole and not re.match(NO_HELP, whole):
-            line = whole if whole.startswith("hint:") else block.splitlines()[-1]
-            return _brief(re.sub(r"^\s*(cause|Caused by|error|hint): ", "", line))
-    return "it said nothing"
-
-
-def _brief(text: str) -> str:
-    return textwrap.shorten(text, 300, placeholder=" ...")
+        return f" and no cached environment for it ({needs}) exists: connect once{instead}"

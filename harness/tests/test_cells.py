@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from harness.cells import DEFAULT_SCENARIOS, DEFAULT_SERVERS, Budget, cell_of, make_cells
+from harness.cells import (
+    DEFAULT_SCENARIOS,
+    DEFAULT_SERVERS,
+    USUAL_SCENARIOS,
+    Budget,
+    cell_of,
+    make_cells,
+    select,
+    server_words,
+)
 from harness.model import Cell, ConfigurationError, Load
 from harness.registry import Registry, load_registry
 
@@ -82,14 +91,15 @@ def test_named_scenario_that_servers_cannot_meet_is_refused_naming_each():
 
 def test_unnamed_scenario_that_a_server_cannot_meet_is_left_out_with_a_note():
     cells, notes = make_cells(REGISTRY, ["waitress", "uvicorn"], [], BUDGET)
-    everything = list(REGISTRY.scenarios)
+    everything = list(USUAL_SCENARIOS)
+    unmet = [name for name in everything if "websocket" in REGISTRY.scenarios[name].needs]
     assert names(cells) == [
-        *(("waitress", name) for name in everything if name != "websocket-echo"),
+        *(("waitress", name) for name in everything if name not in unmet),
         *(("uvicorn", name) for name in everything),
     ]
     assert notes == [
-        "left out: scenario websocket-echo needs websocket, which server waitress (WSGI) "
-        "does not offer"
+        f"left out: scenario {name} needs websocket, which server waitress (WSGI) does not offer"
+        for name in unmet
     ]
 
 
@@ -131,7 +141,7 @@ def test_app_of_another_interface_is_refused():
 
 
 def test_version_and_python_are_part_of_the_cell():
-    cells, _ = make_cells(REGISTRY, ["uvicorn@0.30"], ["hello"], BUDGET, python="3.13")
+    cells, _ = make_cells(REGISTRY, ["uvicorn@0.30"], ["hello"], BUDGET, pythons=["3.13"])
     assert cells[0].server.label == "uvicorn@0.30 (Python 3.13)"
     assert cells[0].name == "uvicorn@0.30 (Python 3.13) · asgi · hello"
 
@@ -141,3 +151,59 @@ def test_threads_that_a_row_leaves_to_the_server_are_not_guessed():
     cell = cell_of(row, REGISTRY.scenarios["hello"], BUDGET, REGISTRY)
     assert cell.threads is None
     assert cell.slots is None
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["uvicorn", "waitress"], ["uvicorn", "waitress"]),
+        (["uvicorn,waitress"], ["uvicorn", "waitress"]),
+        (["uvicorn@0.30,0.40,waitress"], ["uvicorn@0.30", "uvicorn@0.40", "waitress"]),
+        (["uvicorn@0.30", "0.40"], ["uvicorn@0.30", "uvicorn@0.40"]),  # as make passes them
+        (["g*@22,23..25,uvicorn"], ["g*@22", "g*@23..25", "uvicorn"]),
+        (["uvicorn", "0.40"], ["uvicorn", "0.40"]),
+        ([",uvicorn@1,,"], ["uvicorn@1"]),
+        ([], []),
+    ],
+)
+def test_part_that_begins_with_a_digit_continues_the_versions_of_the_name_before(given, words):
+    assert server_words(given) == words
+
+
+def released(_server, text, python):
+    """An index in which Python 3.8 has fewer releases."""
+    low, _, high = text.partition("..")
+    return [low] if python == "3.8" else [low, high]
+
+
+def labels(servers):
+    return [server.label for server in servers]
+
+
+def test_range_becomes_a_row_for_each_release():
+    chosen = select(REGISTRY, ["uvicorn@0.30..0.32", "uvicorn@0.32", "waitress"], (), released)
+    assert labels(chosen) == ["uvicorn@0.30", "uvicorn@0.32", "waitress"]
+
+
+def test_range_reaches_every_server_of_a_glob():
+    chosen = select(REGISTRY, ["gunicorn-g*@22..23"], (), released)
+    assert labels(chosen) == [
+        f"gunicorn-{kind}@{version}" for kind in ("gthread", "gevent") for version in ("22", "23")
+    ]
+
+
+def test_every_python_is_a_row_of_its_own_with_the_releases_that_it_can_run():
+    chosen = select(REGISTRY, ["uvicorn@0.30..0.32", "waitress"], ["3.8", "3.13"], released)
+    assert labels(chosen) == [
+        "uvicorn@0.30 (Python 3.8)",
+        "waitress (Python 3.8)",
+        "uvicorn@0.30 (Python 3.13)",
+        "uvicorn@0.32 (Python 3.13)",
+        "waitress (Python 3.13)",
+    ]
+    assert {server.python for server in chosen} == {"3.8", "3.13"}
+
+
+def test_unknown_server_of_a_range_is_named():
+    with pytest.raises(ConfigurationError, match="unknown server 'unicorn'"):
+        select(REGISTRY, ["unicorn@0.30..0.32"], (), released)

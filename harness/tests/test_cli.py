@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from harness.options import without_secrets
 from harness.tests.commands import gatebench
 
 
@@ -19,6 +20,18 @@ from harness.tests.commands import gatebench
             ["run", "waitress", "gunicorn-sync", "uvicorn", "--scenario", "websocket-echo"],
             ["websocket-echo needs websocket", "server waitress", "server gunicorn-sync"],
         ),
+        (["run", "uvicorn@0.54..0.30"], ["runs backwards; write uvicorn@0.30..0.54"]),
+        (["run", "uvicorn@0.30.."], ["is not a range of versions; write uvicorn@1.2..1.5"]),
+        (["run", "uvicorn@0.30,x"], ["unknown server 'x'"]),
+        (["run", "uvicorn", "--app", "gone:app"], ["there is no module gone in", "--app-dir"]),
+        (["run", "--app", "gone:app"], ["--interface wsgi", "no server is named"]),
+        (
+            ["run", "waitress", "--app", "a:b", "--scenario", "hello"],
+            ["--scenario is for apps of ours"],
+        ),
+        (["run", "waitress", "--request", "/"], ["--request goes with --app package.module:app"]),
+        (["run", "uvicorn", "--expect-status", "99"], ["'99' is not a status from 200 to 599"]),
+        (["serve", "uvicorn@0.30,0.40"], ["serve starts one server"]),
         (["run", "uvicorn", "--rate", "0"], ["'0' is not a rate per second"]),
         (["run", "uvicorn", "--arrivals", "poisson"], ["--arrivals goes with --rate"]),
         (
@@ -86,3 +99,17 @@ def test_doctor_names_a_command_for_everything_that_is_missing(tmp_path):
     assert broken.code == 3
     states = {check["name"]: check["state"] for check in json.loads(broken.out)["checks"]}
     assert states["results folder can be written"] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("words", "stored"),
+    [
+        (["run", "--app-env", "DB=p:w@h", "a"], ["run", "--app-env", "DB=...", "a"]),
+        (["--app-env=DB=x", "--app-env", "B="], ["--app-env=DB=...", "--app-env", "B=..."]),
+        (["--request-header", "X-Key: s=1"], ["--request-header", "X-Key=..."]),
+        (["--request-body", '{"password": 1}'], ["--request-body", "..."]),
+        (["--request", "GET /x=1", "a=b"], ["--request", "GET /x=1", "a=b"]),
+    ],
+)
+def test_stored_command_keeps_secrets_out(words, stored):
+    assert without_secrets(words) == stored

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment
-from harness.environment import Completed, cached, prepare, requirements, run_guarded
+from harness import installer
+from harness.environment import cached, prepare, requirements
+from harness.installer import Completed, run_guarded
 from harness.model import App, ConfigurationError, MeasurementError, Server
 
 SERVER = Server(
@@ -165,6 +166,62 @@ def test_a_server_without_packages_gets_an_empty_environment() -> None:
     uv = FakeUv()
     assert prepare(replace(SERVER, packages=()), APP, run=uv).receipt == {}
     assert len(uv.calls) == 1
+
+
+def test_requirements_file_is_installed_and_part_of_what_makes_an_environment_another(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "base.txt").write_text("sqlalchemy\n")
+    (folder / "all.txt").write_text("--requirement=base.txt\n-c https://example.com/c.txt\nflask\n")
+    uv = FakeUv()
+    app = replace(APP, requirements=folder / "all.txt")
+    first = prepare(SERVER, app, run=uv)
+    assert uv.calls[-1][-3:] == ["h11", "--requirements", str(folder / "all.txt")]
+    assert uv.calls[-1][uv.calls[-1].index("--directory") + 1] == str(folder)
+    assert prepare(SERVER, APP, run=uv).path != first.path
+    assert prepare(SERVER, app, run=uv).path == first.path
+
+    (folder / "base.txt").write_text("sqlalchemy<2\n")
+    assert prepare(SERVER, app, run=uv).path != first.path
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ("flask>=3  # from ./here\n# /there\n", False),
+        ("flask[async]==3.0.1; python_version > '3.8'\n", False),
+        ("-e .\n", True),
+        ("flask\n./mine\n", True),
+        ("mine @ file:///mine\n", True),
+        ("--find-links wheels/\n", True),
+    ],
+)
+def test_place_of_requirements_counts_where_they_may_name_a_path(
+    text: str, counts: bool, tmp_path: Path
+) -> None:
+    paths = set()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "r.txt").write_text(text)
+        app = replace(APP, requirements=tmp_path / name / "r.txt")
+        paths.add(prepare(SERVER, app, run=FakeUv()).path)
+    assert len(paths) == (2 if counts else 1)
+
+
+def test_requirements_that_include_themselves_end(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("-r b.txt\n")
+    (tmp_path / "b.txt").write_text("-r a.txt\n")
+    assert prepare(SERVER, replace(APP, requirements=tmp_path / "a.txt"), run=FakeUv())
+
+
+def test_requirements_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("-r gone.txt\n")
+    with pytest.raises(
+        ConfigurationError, match=r"gone\.txt: requirements cannot be read: No such"
+    ):
+        prepare(SERVER, replace(APP, requirements=tmp_path / "a.txt"), run=FakeUv())
 
 
 def unlink_receipt(path: Path) -> None:
@@ -395,7 +452,7 @@ def test_a_build_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -
         # The shell's child holds the pipes; only the end of the whole group frees us.
         return run_guarded(["sh", "-c", "echo building >&2; sleep 60; true"], variables)
 
-    monkeypatch.setattr(environment, "LIMIT_S", 0.3)
+    monkeypatch.setattr(installer, "LIMIT_S", 0.3)
     began = time.monotonic()
     with pytest.raises(MeasurementError, match="minutes and was ended") as caught:
         prepare(SERVER, APP, run=stuck)
@@ -436,7 +493,8 @@ def test_an_interrupted_build_leaves_nothing(cache: Path) -> None:
 RACER = """
 import sys, time
 from pathlib import Path
-from harness.environment import prepare, run_guarded
+from harness.environment import prepare
+from harness.installer import run_guarded
 from harness.tests.test_environment import APP, SERVER
 
 def run(argv, environment):
@@ -454,7 +512,8 @@ print(prepare(SERVER, APP, run=run).receipt)
 # Dies where it hurts: everything is installed, and only the receipt is missing.
 KILLED = """
 import os, signal
-from harness.environment import prepare, run_guarded
+from harness.environment import prepare
+from harness.installer import run_guarded
 from harness.tests.test_environment import APP, SERVER
 
 def run(argv, environment):
@@ -504,7 +563,7 @@ def test_a_real_environment_is_repaired(harm: Callable[[Path], None]) -> None:
 @pytest.mark.servers
 def test_of_two_processes_one_builds(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    root = Path(environment.__file__).parent.parent
+    root = Path(installer.__file__).parent.parent
     racers = [
         subprocess.Popen(
             [sys.executable, "-c", RACER, str(log)],
@@ -529,7 +588,7 @@ def test_of_two_processes_one_builds(tmp_path: Path) -> None:
 
 @pytest.mark.servers
 def test_a_build_that_was_killed_is_made_good(cache: Path) -> None:
-    root = Path(environment.__file__).parent.parent
+    root = Path(installer.__file__).parent.parent
     died = subprocess.run(
         [sys.executable, "-c", KILLED],
         env={**os.environ, "PYTHONPATH": str(root)},
@@ -558,6 +617,23 @@ def test_a_real_index_says_no(server: Server, words: str) -> None:
         prepare(server, APP)
     assert words in str(caught.value)
     assert caught.value.log
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("h11<0.14", ["requirements cannot be met", "h11<0.14", "h11==0.16.*"]),
+        ("gatebench-no-such-package", ["no package gatebench-no-such-package", "mine.txt"]),
+    ],
+)
+def test_requirements_that_cannot_be_met_show_uvs_reason(
+    wanted: str, words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").write_text(wanted)
+    with pytest.raises(MeasurementError) as caught:
+        prepare(replace(SERVER, version="0.16"), replace(APP, requirements=tmp_path / "mine.txt"))
+    assert all(word in str(caught.value) for word in words), caught.value
 
 
 @pytest.mark.servers
