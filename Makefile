@@ -12,7 +12,7 @@ READY := .venv/.ready
 DEV   := .venv/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help bench report calibrate list doctor test test-fast test-slow lint format clean
+.PHONY: help bench report calibrate probe list doctor test test-fast test-slow lint format clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -25,6 +25,9 @@ report: $(READY) ## print the newest run again: RUN=results/...
 
 calibrate: $(READY) ## measure the load generator itself, beside wrk and Locust's clients
 	@$(BIN)/gatebench calibrate $(ARGS)
+
+probe: $(READY) ## what each server can really do, by trying it: SERVER=a,b (no SERVER: all)
+	@$(BIN)/gatebench probe $(if $(SERVER),$(subst $(comma), ,$(SERVER)),'*') $(ARGS)
 
 list: $(READY) ## servers, apps and scenarios
 	@$(BIN)/gatebench list $(ARGS)

@@ -22,6 +22,7 @@ from harness.model import Cell, Load, MeasurementError, Placement, Scenario, Tim
 from harness.ports import HOST, free_port
 from harness.process import Tree, last_lines, scratch_folder
 
+GREETING = b"Hello, world!"  # its answer to any GET
 RESPONDER = Path(__file__).with_name("null_responder.py")
 ANSWERS = {"hello", "echo", "websocket_echo"}  # the checks that the null responder would pass
 TIMING = Timing(0.5, 2.0)
@@ -61,13 +62,26 @@ def comparable(cells: Iterable[Cell]) -> list[tuple[Scenario, Load]]:
     """What of these cells the null responder can answer, each scenario once, as closed loads."""
     found: dict[tuple[str, int], tuple[Scenario, Load]] = {}
     for cell in cells:
-        scenario, load = cell.scenario, cell.load
-        if set(scenario.checks) <= ANSWERS and not scenario.wait_s:
+        scenario, load = _answerable(cell.scenario), cell.load
+        if scenario is not None:
             # an open load's users are a cap, and none of them would wait
             users = load.users if load.model == "closed" else 32
             closed = Load(users, processes=load.processes)
             found[scenario.name, closed.users] = (scenario, closed)
     return list(found.values())
+
+
+def _answerable(scenario: Scenario) -> Scenario | None:
+    """What of a scenario the null responder can answer: its bytes, but no waits."""
+    request = scenario.request
+    if request is None:
+        return scenario if set(scenario.checks) <= ANSWERS and not scenario.wait_s else None
+    if request.method not in ("GET", "POST"):
+        return None
+    # to a user's own request it gives an answer of its own
+    answer = request.body if request.method == "POST" else GREETING
+    expect = None if request.expect is None else answer
+    return replace(scenario, request=replace(request, status=200, expect=expect))
 
 
 def measure(scenario: Scenario, load: Load, placement: Placement) -> Ceiling:

@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,10 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import calibrate, environment
+from harness import calibrate, environment, probe
 from harness.analyze import cells_frame, comparisons_frame, trials_frame
 from harness.analyze.verdict import FAILED, INVALID
-from harness.cells import Budget, cell_of, make_cells
+from harness.application import asked_of, inspect, own_registry, what_is_held
+from harness.cells import Budget, cell_of, make_cells, select, server_words, split_words
 from harness.doctor import examine
 from harness.launch import launch, upstream
 from harness.machine import facts, place, require_linux, usable_cpus
@@ -39,13 +41,14 @@ from harness.model import (
     MeasurementError,
     Timing,
 )
-from harness.options import parser
+from harness.options import parser, without_secrets
 from harness.process import last_lines, scratch_folder
 from harness.registry import Registry, load_registry
 from harness.report.calibration import line, print_calibration
 from harness.report.document import document
 from harness.report.hdr import write_logs
 from harness.report.markdown import markdown
+from harness.report.matrix import finding_line, matrix_markdown, print_matrix
 from harness.report.progress import Watcher
 from harness.report.terminal import print_report
 from harness.report.units import clock
@@ -100,16 +103,23 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 
 
 def do_list(arguments: argparse.Namespace) -> int:
-    """`gatebench list`: the rows of a table, or of all three."""
+    """`gatebench list`: the rows of a table, or of all four."""
     registry = _registry(arguments)
     tables: dict[str, list[dict[str, Any]]] = {
         "servers": [
             {
-                "name": row.name, "speaks": row.speaks, "concurrency": row.concurrency,
+                "name": name, "speaks": row.speaks, "concurrency": row.concurrency,
                 "websocket": row.websocket, "packages": row.packages, "command": row.command,
                 "notes": row.notes, "cannot": row.cannot,
             }
-            for row in registry.servers.values()
+            for name, row in registry.shown().items()
+        ],
+        "fronts": [
+            {
+                "name": row.name, "about": row.about, "command": row.command,
+                "reaches": row.reaches, "notes": row.notes, "cannot": row.cannot,
+            }
+            for row in registry.fronts.values()
         ],
         "apps": [
             {"name": row.name, "speaks": row.speaks, "target": row.target, "packages": row.packages}
@@ -142,12 +152,21 @@ def do_run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--processes share the users: give at least as many --users")
     if arguments.arrivals is not None and arguments.rate is None:
         raise ConfigurationError("--arrivals goes with --rate: a closed load has no arrivals")
-    registry = _registry(arguments)
+    registry, words = _registry(arguments), server_words(arguments.server)
+    pythons, scenarios = (split_words(it or []) for it in (arguments.python, arguments.scenario))
+    held = []
+    if asked := asked_of(arguments, registry):
+        if scenarios:
+            raise ConfigurationError("--scenario is for apps of ours; your own goes with --request")
+        registry, words = own_registry(registry, asked, words)
+        scenarios = list(registry.scenarios)
+        held = [what_is_held(registry)]
     placement = place(usable_cpus())
     cells, notes = make_cells(
-        registry, _words(arguments.server), _words(arguments.scenario or []),
-        _budget(arguments, len(placement.server)), app=arguments.app, python=arguments.python,
+        registry, words, scenarios, _budget(arguments, len(placement.server)),
+        app=arguments.app, pythons=pythons,
     )  # fmt: skip
+    notes += held
     for note in notes:
         _say(note)
     plan = Plan(
@@ -157,7 +176,7 @@ def do_run(arguments: argparse.Namespace) -> int:
         Timing(arguments.warmup, arguments.duration),
         placement,
         facts(usable_cpus()),
-        ("gatebench", *sys.argv[1:]),
+        ("gatebench", *without_secrets(sys.argv[1:])),
         tuple(notes),
     )
     writer = RunWriter(arguments.results, plan.facts())
@@ -214,9 +233,7 @@ class _Environments:
         key = (cell.server.label, cell.app.name)
         if key not in self._made:
             try:
-                self._made[key] = environment.prepare(
-                    cell.server, cell.app, refresh=self._refresh, python=cell.server.python
-                )
+                self._made[key] = _prepare(cell, refresh=self._refresh)
             except MeasurementError as error:
                 self._made[key] = error
         made = self._made[key]
@@ -225,11 +242,21 @@ class _Environments:
         return made
 
 
+def _prepare(cell: Cell, *, refresh: bool = False) -> Environment:
+    """The server's environment, in which an application of the user's own can be imported."""
+    made = environment.prepare(cell.server, cell.app, refresh=refresh)
+    if cell.app.own:
+        inspect(cell.server, cell.app, made)
+    return made
+
+
 def do_serve(arguments: argparse.Namespace) -> int:
     """`gatebench serve`: start a server for a look, until Ctrl-C."""
     require_linux()
-    registry = _registry(arguments)
-    servers = registry.select_servers([arguments.server])
+    registry, words = _registry(arguments), server_words([arguments.server])
+    if asked := asked_of(arguments, registry):
+        registry, words = own_registry(registry, asked, words)
+    servers = select(registry, words)
     if len(servers) != 1:
         raise ConfigurationError(
             f"serve starts one server; {arguments.server} names {len(servers)}"
@@ -239,7 +266,7 @@ def do_serve(arguments: argparse.Namespace) -> int:
     cell = cell_of(
         servers[0], scenario, _budget(arguments, len(placement.server)), registry, arguments.app
     )
-    made = environment.prepare(cell.server, cell.app)
+    made = _prepare(cell)
     with (
         scratch_folder() as work,
         upstream(work / "upstream.log", placement.generator) as slow,
@@ -297,7 +324,7 @@ def do_report(arguments: argparse.Namespace) -> int:
 def do_calibrate(arguments: argparse.Namespace) -> int:
     """`gatebench calibrate`: the load generator itself, beside others."""
     require_linux()
-    names = _words(arguments.only or []) or list(calibrate.PARTS)
+    names = split_words(arguments.only or []) or list(calibrate.PARTS)
     if unknown := [name for name in names if name not in calibrate.PARTS]:
         there = ", ".join(calibrate.PARTS)
         raise ConfigurationError(f"unknown part {unknown[0]!r}; there are {there}")
@@ -346,6 +373,67 @@ def _calibrate(
     return done, "complete", None
 
 
+def do_probe(arguments: argparse.Namespace) -> int:
+    """`gatebench probe`: what each server can really do, by trying it."""
+    require_linux()
+    probes = probe.select(split_words(arguments.only or []))
+    registry = _registry(arguments)
+    placement = place(usable_cpus())
+    scenario = next(iter(registry.scenarios.values()))
+    budget = Budget(arguments.workers, arguments.threads, Load(1))
+    chosen = select(registry, server_words(arguments.server))
+    cells = [cell_of(it, scenario, budget, registry) for it in chosen if it.front is None]
+    if chosen and not cells:
+        raise ConfigurationError("probe asks the servers themselves: name them without a front")
+    began = datetime.now(UTC)
+    pin(placement.generator)
+    servers: list[probe.Findings] = []
+    ended = _probe(cells, probes, servers, placement.server)
+    known = {
+        "created": began.isoformat(timespec="seconds"), "command": ("gatebench", *sys.argv[1:]),
+        "machine": facts(usable_cpus()), "ended": ended,
+    }  # fmt: skip
+    found = plain(probe.document(probes, servers, known))
+    if arguments.json:
+        _print_json(found)
+    else:
+        print_matrix(found, out)
+    folder = arguments.results / f"probe-{began.strftime('%Y%m%dT%H%M%S%fZ')}"
+    try:
+        folder.mkdir(parents=True)
+        write_text(folder / "probe.json", json.dumps(found, indent=1, allow_nan=False) + "\n")
+        write_text(folder / "matrix.md", matrix_markdown(found))
+        _say(f"probe.json and matrix.md: {folder}")
+    except OSError as error:
+        _say(f"{folder} cannot be written: {error.strerror}; choose another with --results DIR")
+    if ended == "interrupted":
+        _say(f"interrupted: {len(servers)} of {len(cells)} servers were reached")
+        return INTERRUPTED
+    return NOT_MEASURED if any(it.failure for it in servers) else DONE
+
+
+def _probe(
+    cells: Sequence[Cell],
+    probes: Sequence[probe.Probe],
+    servers: list[probe.Findings],
+    cpus: Sequence[int],
+) -> str:
+    """Put the probes to each server, filling `servers`; how it ended."""
+    environments = _Environments(refresh=False).of
+    try:
+        with contextlib.closing(probe.survey(cells, environments, probes, servers, cpus)) as steps:
+            for findings, finding in steps:
+                label = findings.cell.server.label
+                if finding is None:
+                    _say(f"{label}: FAILED: {findings.failure}")
+                else:
+                    answer = finding.answer
+                    _say(finding_line(label, finding.name, answer.word, answer.evidence))
+    except KeyboardInterrupt:
+        return "interrupted"
+    return "complete"
+
+
 def do_doctor(arguments: argparse.Namespace) -> int:
     """`gatebench doctor`: what is missing here, and the command that installs it."""
     checks = examine(arguments.results)
@@ -368,6 +456,7 @@ COMMANDS = {
     "serve": do_serve,
     "report": do_report,
     "calibrate": do_calibrate,
+    "probe": do_probe,
     "doctor": do_doctor,
 }
 
@@ -416,11 +505,6 @@ def _budget(arguments: argparse.Namespace, server_cpus: int) -> Budget:
         if hasattr(arguments, name):
             load = replace(load, **{name: getattr(arguments, name)})
     return Budget(workers, arguments.threads, load)
-
-
-def _words(items: Sequence[str]) -> list[str]:
-    """Lists by spaces, commas, or both."""
-    return [word for item in items for word in item.split(",") if word]
 
 
 def _cell_text(value: Any) -> str:

@@ -5,6 +5,7 @@ Nothing of Locust is imported here: it would monkey-patch gatebench itself.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from harness.model import Load, MeasurementError, Progress, Scenario, Timing
+from harness.model import Load, MeasurementError, Progress, Request, Scenario, Timing
 from harness.ports import HOST, free_port
 from harness.process import Tree, last_lines
 
@@ -123,8 +124,24 @@ def drive(
         "GATEBENCH_WORK": str(work),
         "PYTHONPATH": str(Path(__file__).parent.parent),
     }
+    if scenario.request is not None:
+        asked = work / "request.json"
+        asked.write_text(_as_json(scenario.request), "utf-8")
+        env["GATEBENCH_REQUEST"] = str(asked)
     with Tree(argv, cwd=work, env=env, log=work / "log", cpus=cpus) as tree:
         yield Drive(tree, work)
+
+
+def _as_json(request: Request) -> str:
+    """The request as scenarios/request.py reads it: bytes in base64, what is not said left out."""
+    known = {name: getattr(request, name) for name in Request.__dataclass_fields__}
+    return json.dumps(
+        {
+            name: base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+            for name, value in known.items()
+            if value is not None
+        }
+    )
 
 
 def _tables(work: Path, names: list[str], measures: list[str]) -> tuple[pa.Table, pa.Table]:

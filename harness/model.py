@@ -12,6 +12,7 @@ Interface = Literal["wsgi", "asgi"]
 Concurrency = Literal["process", "thread", "greenlet", "event-loop"]
 Measure = Literal["response", "delay"]
 Outcome = Literal["measured", "failed"]
+Reach = Literal["http", "unix", "uwsgi"]
 Arrivals = Literal["constant", "poisson"]
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -55,12 +56,55 @@ class MeasurementError(GatebenchError):
 
 
 @dataclass(frozen=True, slots=True)
+class Front:
+    """A proxy that stands before a server: a row of fronts.toml.
+
+    `reaches` is how it asks the server: HTTP over TCP, HTTP over a unix socket, or the uwsgi
+    protocol. `template` becomes the {config} of its `command`. `receipt` is the command that
+    says its version; `before` names the servers it is shown with; `refuses_root` whether it
+    cannot serve as root. The others are as a Server's.
+    """
+
+    name: str
+    about: str
+    command: str
+    template: Path
+    reaches: Reach
+    receipt: str
+    origin: str
+    stop: str = "TERM"
+    refuses_root: bool = False
+    before: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    cannot: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    debian: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def label(self) -> str:
+        """The name, as a server has one."""
+        return self.name
+
+    @property
+    def program(self) -> str:
+        """The program that its command starts."""
+        return self.command.split()[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One named server/worker configuration: a row of servers.toml.
 
     `concurrency` says what serves one request at a time: a worker process, a thread, a
     greenlet, or a task of an event loop. `cannot` maps a check of the app contract to the
-    reason why this server fails it. `origin` is the file and row, for messages.
+    reason why this server fails it. `debian` maps each Debian package that it needs of the
+    system to what shows that it is there: a program, or a header of C. `origin` is the file
+    and row, for messages.
+
+    `unix` and `uwsgi` say how it listens on a unix socket, {socket}, for HTTP and for the uwsgi
+    protocol; `tls` and `http3` likewise, for `gatebench probe`: see `command_with`. `expects`
+    maps a probe to the answer that is known.
+
+    `version`, `python` and the `front` before it are not the row's: they are asked for.
     """
 
     name: str
@@ -73,14 +117,32 @@ class Server:
     stop: str = "TERM"
     notes: tuple[str, ...] = ()
     cannot: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    debian: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    tls: str = ""
+    http3: str = ""
+    unix: str = ""
+    uwsgi: str = ""
+    expects: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     version: str | None = None
     python: str | None = None
+    front: Front | None = None
 
     @property
     def label(self) -> str:
-        """The name as the user asked for it, version and Python included."""
+        """The name as the user asked for it: front, version and Python included."""
         label = self.name if self.version is None else f"{self.name}@{self.version}"
+        label = label if self.front is None else f"{self.front.name}+{label}"
         return label if self.python is None else f"{label} (Python {self.python})"
+
+    def command_with(self, more: str) -> str:
+        """The command with `more` of the row: options are added, `-x {socket}`; an address stands
+        in the place of {host}:{port}; and what has {app} in it in that of the whole command.
+        """
+        if "{app}" in more:
+            return more
+        if more.startswith("-"):
+            return f"{self.command} {more}"
+        return self.command.replace("{host}:{port}", more)
 
     @property
     def takes_workers(self) -> bool:
@@ -98,7 +160,10 @@ class App:
     """One implementation of the app contract: a row of apps.toml.
 
     `target` is what a server imports (`module:object`) with `folder` on its path;
-    `packages` are the framework's requirements, added to the server's.
+    `packages` are the framework's requirements, added to the server's, and so are those of
+    the file `requirements`. `cannot` maps a check of the app contract to the reason why this
+    app may fail it, whatever serves it. `env` are variables that it is given; `own` marks a
+    user's own application, which answers its scenario's request and not the app contract.
     """
 
     name: str
@@ -108,6 +173,30 @@ class App:
     origin: str
     packages: tuple[str, ...] = ()
     websocket: bool = False
+    cannot: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    requirements: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user's own application is asked, and what its right answer is.
+
+    `status` None is any 2xx or 3xx; `expect` is the whole body, None where it may be any.
+    """
+
+    method: str = "GET"
+    path: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    status: int | None = None
+    expect: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """The request in one line, for people."""
+        return f"{self.method} {self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +207,8 @@ class Scenario:
     `needs` what a server must offer (`websocket`); `wait_s` the wait that the app is asked
     for, in seconds: no honest answer is faster; `latency` the measure that its users feel;
     `pause_s` how long each user rests after an answer, in seconds; `keeps_connections` whether
-    a connection serves more than one request.
+    a connection serves more than one request. `request` is the one that a user's own application
+    is asked, in place of the contract.
     """
 
     name: str
@@ -131,6 +221,7 @@ class Scenario:
     latency: Measure = "response"
     pause_s: float = 0.0
     keeps_connections: bool = True
+    request: Request | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +257,11 @@ class Cell:
     load: Load
     workers: int
     threads: int | None
+
+    @property
+    def front(self) -> Front | None:
+        """The proxy before its server; None without."""
+        return self.server.front
 
     @property
     def name(self) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from harness import __version__
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|)")
+SECRETS = ("--app-env", "--request-header", "--request-body")
 FACTORS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
 
 
@@ -52,78 +53,66 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"gatebench: {message} (see `{self.prog} --help`)\n")
 
 
-def _calibration(made: argparse.ArgumentParser) -> None:
+def without_secrets(words: Sequence[str]) -> list[str]:
+    """A command line as it is stored: what only an application should know is left out."""
+    kept: list[str] = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option in SECRETS and equals:
+            kept.append(f"{option}={_left_out(value)}")
+        else:
+            kept.append(_left_out(word) if kept and kept[-1] in SECRETS else word)
+    return kept
+
+
+def _left_out(value: str) -> str:
+    """The name in `NAME=VALUE` or `Name: value`, and nothing of what has no name."""
+    name = re.match(r"[\w-]+(?=[=:])", value)
+    return f"{name[0]}=..." if name else "..."
+
+
+def _status(text: str) -> int:
+    if not text.isdecimal() or not 200 <= int(text) <= 599:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a status from 200 to 599")
+    return int(text)
+
+
+def _own_application(made: argparse.ArgumentParser) -> None:
+    """Options that only go with an application of the user's own; none has a default."""
+    option = made.add_argument_group("an application of your own (--app package.module:app)")
+    add = option.add_argument
+    add("--app-dir", type=Path, metavar="DIR", help="the folder it is imported from (default: .)")
+    add(
+        "--requirements",
+        type=Path,
+        metavar="FILE",
+        help="what it needs, installed with each server",
+    )
+    add(
+        "--interface",
+        choices=("wsgi", "asgi"),
+        help="what it speaks (default: what the servers speak)",
+    )
+    add(
+        "--app-env",
+        action="append",
+        metavar="NAME=VALUE",
+        help="a variable for it, which has none of yours; may be given again",
+    )
+    add("--request", metavar='"GET /x"', help='what it is asked (default: "GET /")')
+    add("--request-header", action="append", metavar='"N: V"', help="a header; may be given again")
+    add("--request-body", metavar="TEXT", help="the body, or @FILE")
+    add("--expect-status", type=_status, metavar="N", help="of each answer (default: 2xx or 3xx)")
+    add("--expect-body", metavar="TEXT", help="the whole body of each answer, or @FILE")
+
+
+def _measuring(made: argparse.ArgumentParser) -> None:
     option = made.add_argument
     option(
-        "--pairs",
-        type=_number,
-        default=5,
-        metavar="N",
-        help="how often each is measured, the generators right after each other (default 5)",
-    )
-    option(
-        "--duration", type=_window, default=2.0, metavar="2s", help="of a measurement (default 2s)"
-    )
-    option("--seed", type=int, metavar="N", help="of the order (default: drawn, and stored)")
-    option(
-        "--only", action="append", metavar="PART,...", help="parts, such as hello (default: all)"
-    )
-
-
-def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
-    """The whole command line; `do` has what each command calls."""
-    whole = _Parser(prog="gatebench", description="Which Python web server, with which workers?")
-    whole.add_argument("--version", action="version", version=f"gatebench {__version__}")
-    commands = whole.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-
-    def command(name: str, about: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=about, description=about)
-        made.set_defaults(do=do[name])
-        made.add_argument("--json", action="store_true", help="print one JSON document")
-        return made
-
-    def tables(made: argparse.ArgumentParser) -> None:
-        made.add_argument(
-            "--servers",
-            type=Path,
-            action="append",
-            metavar="FILE",
-            help="a TOML file with rows of your own; may be given again",
-        )
-
-    def budget(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--app", help="the app to serve (default: the raw app of its interface)")
-        made.add_argument(
-            "--workers",
-            type=_number,
-            metavar="N",
-            help="worker processes (default: one for each CPU the server gets)",
-        )
-        made.add_argument(
-            "--threads",
-            type=_number,
-            default=4,
-            metavar="N",
-            help="threads in each worker, where it has threads (default 4)",
-        )
-
-    def results(made: argparse.ArgumentParser) -> None:
-        made.add_argument(
-            "--results",
-            type=Path,
-            default=Path("results"),
-            metavar="DIR",
-            help="where runs are kept (default: results)",
-        )
-
-    made = command("list", "what can be measured: servers, apps, scenarios")
-    made.add_argument("what", nargs="?", choices=("servers", "apps", "scenarios"))
-    tables(made)
-
-    made = command("run", "measure servers, store the run, and report it")
-    option = made.add_argument
-    option(
-        "server", nargs="*", metavar="SERVER", help="name, name@version or glob (default: a few)"
+        "server",
+        nargs="*",
+        metavar="SERVER",
+        help="name, glob, name@1.2,1.3 or name@1.2..1.9 (default: a few)",
     )
     option(
         "--scenario",
@@ -165,9 +154,101 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
         help="how often each cell is measured, in random order (default 1)",
     )
     option("--seed", type=int, metavar="N", help="of the order (default: drawn, and stored)")
-    option("--python", metavar="VERSION", help="the servers' Python (default: gatebench's own)")
+    option(
+        "--python",
+        action="append",
+        metavar="V,...",
+        help="the servers' Pythons, a row for each (default: gatebench's own)",
+    )
     option("--refresh", action="store_true", help="install the newest versions again")
+
+
+def _calibration(made: argparse.ArgumentParser) -> None:
+    option = made.add_argument
+    option(
+        "--pairs",
+        type=_number,
+        default=5,
+        metavar="N",
+        help="how often each is measured, the generators right after each other (default 5)",
+    )
+    option(
+        "--duration", type=_window, default=2.0, metavar="2s", help="of a measurement (default 2s)"
+    )
+    option("--seed", type=int, metavar="N", help="of the order (default: drawn, and stored)")
+    option(
+        "--only", action="append", metavar="PART,...", help="parts, such as hello (default: all)"
+    )
+
+
+def _probing(made: argparse.ArgumentParser) -> None:
+    option = made.add_argument
+    option("server", nargs="+", metavar="SERVER", help="name, name@version or glob")
+    option(
+        "--only", action="append", metavar="PROBE,...", help="probes, such as sse (default: all)"
+    )
+    option("--workers", type=_number, default=2, metavar="N", help="worker processes (default 2)")
+    option("--threads", type=_number, default=4, metavar="N", help="threads in each (default 4)")
+
+
+def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
+    """The whole command line; `do` has what each command calls."""
+    whole = _Parser(prog="gatebench", description="Which Python web server, with which workers?")
+    whole.add_argument("--version", action="version", version=f"gatebench {__version__}")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+        made.set_defaults(do=do[name])
+        made.add_argument("--json", action="store_true", help="print one JSON document")
+        return made
+
+    def tables(made: argparse.ArgumentParser) -> None:
+        made.add_argument(
+            "--servers",
+            type=Path,
+            action="append",
+            metavar="FILE",
+            help="a TOML file with rows of your own; may be given again",
+        )
+
+    def budget(made: argparse.ArgumentParser) -> None:
+        made.add_argument(
+            "--app",
+            help="the app to serve, or package.module:app for one of your own "
+            "(default: the raw app of its interface)",
+        )
+        made.add_argument(
+            "--workers",
+            type=_number,
+            metavar="N",
+            help="worker processes (default: one for each CPU the server gets)",
+        )
+        made.add_argument(
+            "--threads",
+            type=_number,
+            default=4,
+            metavar="N",
+            help="threads in each worker, where it has threads (default 4)",
+        )
+
+    def results(made: argparse.ArgumentParser) -> None:
+        made.add_argument(
+            "--results",
+            type=Path,
+            default=Path("results"),
+            metavar="DIR",
+            help="where runs are kept (default: results)",
+        )
+
+    made = command("list", "what can be measured: servers, fronts, apps, scenarios")
+    made.add_argument("what", nargs="?", choices=("servers", "fronts", "apps", "scenarios"))
+    tables(made)
+
+    made = command("run", "measure servers, store the run, and report it")
+    _measuring(made)
     budget(made)
+    _own_application(made)
     tables(made)
     results(made)
 
@@ -177,6 +258,7 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
         "--port", type=_number, metavar="N", help="listen there (default: a free port)"
     )
     budget(made)
+    _own_application(made)
     tables(made)
 
     made = command("report", "print a run again, and write its report.md")
@@ -187,6 +269,11 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
     results(made)
 
     _calibration(command("calibrate", "measure the generator itself, beside wrk and others"))
+
+    made = command("probe", "what each server can really do, by trying it")
+    _probing(made)
+    tables(made)
+    results(made)
 
     made = command("doctor", "what is missing here, and the command that installs it")
     results(made)

@@ -36,14 +36,30 @@ def free_port() -> int:
 
 def listener(port: int) -> str | None:
     """Who listens on a port of this machine, as `name (pid N)`; None if nobody does."""
-    for connection in psutil.net_connections("tcp"):
-        here = connection.laddr and connection.laddr.port == port
-        if here and connection.status == psutil.CONN_LISTEN:
-            try:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
-            except (psutil.Error, TypeError):
-                return "another process"
-    return None
+    return next((told(pid) for pid in listeners(port)), None)
+
+
+def listeners(port: int) -> list[int | None]:
+    """The process of each listening socket of a port; None for one of another user.
+
+    Several may share a port without an error (SO_REUSEPORT), and the kernel divides the
+    connections among them.
+    """
+    return [
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+        and connection.laddr
+        and connection.laddr.port == port
+    ]
+
+
+def told(pid: int | None) -> str:
+    """A process as `name (pid N)`."""
+    try:
+        return f"{psutil.Process(pid).name()} (pid {pid})" if pid else "another user's process"
+    except psutil.Error:
+        return f"another process (pid {pid})"
 
 
 def _outgoing_range() -> tuple[int, int]:

@@ -1,11 +1,12 @@
-"""Tables into rows: servers, apps and scenarios, every mistake named with file and row.
+"""Tables into rows: servers, fronts, apps and scenarios, every mistake named with file and row.
 
-A table is a TOML file with any of `[servers.NAME]`, `[apps.NAME]` and `[scenarios.NAME]`.
-Three come with gatebench; a user adds more with `--servers FILE`.
+A table is a TOML file with any of `[servers.NAME]`, `[fronts.NAME]`, `[apps.NAME]` and
+`[scenarios.NAME]`. Four come with gatebench; a user adds more with `--servers FILE`.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
 import fnmatch
 import math
@@ -16,27 +17,32 @@ import string
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
-from harness.model import App, ConfigurationError, Scenario, Server
+from harness.front import check_template, unfit
+from harness.model import App, ConfigurationError, Front, Scenario, Server
+from harness.probe.table import PROBES
 from harness.verify import CHECKS
 
 HERE = Path(__file__).parent
 NEEDS = ("websocket",)
-PLACEHOLDERS = ("app", "host", "port", "workers", "threads")
+PLACEHOLDERS = ("app", "host", "port", "workers", "threads", "launchers")
 NEEDED_PLACEHOLDERS = ("app", "port")
-NAME = re.compile(r"[^\s@,*?\[\]\x00-\x1f\x7f]+")
+SECTIONS = ("servers", "fronts", "apps", "scenarios")
+NAME = re.compile(r"[^\s@+,*?\[\]\x00-\x1f\x7f]+")
 # what a row's own file and table already say
 FILLED_IN = {"name", "origin", "folder", "version", "python"}
+# what only the command line says, of a user's own application
+FILLED_IN |= {"requirements", "variables", "own", "request", "front"}
 
-Row = Server | App | Scenario
-R = TypeVar("R", Server, App, Scenario)
+Row = Server | Front | App | Scenario
+R = TypeVar("R", Server, Front, App, Scenario)
 
 
 def data_folder(name: str) -> Path:
@@ -52,9 +58,20 @@ class Registry:
     servers: Mapping[str, Server]
     apps: Mapping[str, App]
     scenarios: Mapping[str, Scenario]
+    fronts: Mapping[str, Front] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, Server]:
+        """The servers, then each front with the servers it is shown before, by label."""
+        rows = [
+            replace(self.servers[name], front=front)
+            for front in self.fronts.values()
+            for name in front.before
+            if name in self.servers
+        ]
+        return {**self.servers, **{row.label: row for row in rows}}
 
     def select_servers(self, patterns: Iterable[str]) -> list[Server]:
-        """The servers named by `name`, `name@version` or a glob, each once, in that order."""
+        """The servers named by `name`, `name@version`, `front+name` or a glob, each once."""
         chosen: dict[str, Server] = {}
         for pattern in patterns:
             name, at, version = pattern.partition("@")
@@ -62,10 +79,26 @@ class Registry:
                 raise ConfigurationError(
                     f"{pattern}: {version!r} is not a version; write NAME@1.2 or NAME@1.2.3"
                 )
-            for server in _matching(name, self.servers, "server"):
+            for server in self._named(name):
                 row = replace(server, version=version) if at else server
                 chosen.setdefault(row.label, row)
         return list(chosen.values())
+
+    def _named(self, pattern: str) -> list[Server]:
+        """The servers, or the servers behind fronts; a glob means those that can stand so."""
+        fronts, plus, servers = pattern.rpartition("+")
+        if not plus:
+            return _matching(pattern, self.shown(), "server")
+        fitting, refused = [], []
+        for front in _matching(fronts, self.fronts, "front"):
+            for server in _matching(servers, self.servers, "server"):
+                if why := unfit(front, server):
+                    refused.append(why)
+                else:
+                    fitting.append(replace(server, front=front))
+        if not fitting:
+            raise ConfigurationError(refused[0])
+        return fitting
 
     def select_scenarios(self, patterns: Iterable[str]) -> list[Scenario]:
         """The scenarios named, or matched by a glob, each once, in that order."""
@@ -96,12 +129,13 @@ def unmet_need(server: Server, app: App, scenario: Scenario) -> str | None:
             )
         if not getattr(app, need):
             return f"scenario {scenario.name} needs {need}, which app {app.name} does not offer"
-    for check in scenario.checks:
-        if check in server.cannot:
-            return (
-                f"scenario {scenario.name} needs the answer {check}, which server "
-                f"{server.name} cannot give: {server.cannot[check]}"
-            )
+    for kind, row in (("front", server.front), ("server", server), ("app", app)):
+        for check in scenario.checks:
+            if row is not None and check in row.cannot:
+                return (
+                    f"scenario {scenario.name} needs the answer {check}, which {kind} "
+                    f"{row.name} cannot give: {row.cannot[check]}"
+                )
     return None
 
 
@@ -109,27 +143,29 @@ def load_registry(extra: Iterable[Path] = ()) -> Registry:
     """Read gatebench's own tables and the user's; raise ConfigurationError at the first mistake."""
     tables = [
         HERE / "servers.toml",
+        HERE / "fronts.toml",
         data_folder("apps") / "apps.toml",
         data_folder("scenarios") / "scenarios.toml",
         *extra,
     ]
     servers: dict[str, Server] = {}
+    fronts: dict[str, Front] = {}
     apps: dict[str, App] = {}
     scenarios: dict[str, Scenario] = {}
     for path in tables:
         document = _parse(path)
         for section in document:
-            if section not in ("servers", "apps", "scenarios"):
+            if section not in SECTIONS:
                 raise _wrong(
-                    path,
-                    f"[{section}]",
-                    "is not a table gatebench knows",
-                    near=(section, ("servers", "apps", "scenarios")),
+                    path, f"[{section}]", "is not a table gatebench knows", near=(section, SECTIONS)
                 )
         _collect(path, document, "servers", Server, servers, _check_server)
+        _collect(path, document, "fronts", Front, fronts, _check_front)
         _collect(path, document, "apps", App, apps, _check_app)
         _collect(path, document, "scenarios", Scenario, scenarios, _check_scenario)
-    return Registry(servers, apps, scenarios)
+    for front in fronts.values():
+        _check_before(front, servers)
+    return Registry(servers, apps, scenarios, fronts)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -166,7 +202,7 @@ def _collect(
                 path, section, f"has a value {name!r} where a row [{section}.NAME] belongs"
             )
         if not NAME.fullmatch(name):
-            raise _wrong(path, where, "a name has no spaces, commas, @ or wildcards")
+            raise _wrong(path, where, "a name has no spaces, commas, @, + or wildcards")
         if name in into:
             raise _wrong(path, where, f"stands already in {into[name].origin}; choose another name")
         into[name] = _read_row(path, where, name, values, kind)
@@ -223,38 +259,92 @@ def _typed(path: Path, where: str, key: str, value: Any, hint: Any) -> Any:
     raise _wrong(path, where, f"{key} = {value!r} must be {wanted}")
 
 
-def _check_server(server: Server) -> None:
+def _check_command(text: str, where: str, known: Iterable[str], needed: Iterable[str]) -> None:
+    """Hold that a command, or a part of one, has the placeholders that it should."""
     try:
-        shlex.split(server.command)
-        parts = [part for part in string.Formatter().parse(server.command) if part[1] is not None]
+        words = shlex.split(text)
+        parts = [part for part in string.Formatter().parse(text) if part[1] is not None]
     except ValueError as error:
-        raise ConfigurationError(f"{server.origin}: command: {error}") from None
+        raise ConfigurationError(f"{where}: {error}") from None
+    if not words:
+        raise ConfigurationError(f"{where}: has no words")
     used = [name or "" for _, name, _, _ in parts]
     if any(spec or conversion for _, _, spec, conversion in parts):
-        raise ConfigurationError(
-            f"{server.origin}: command: placeholders are written plainly, like {{port}}"
-        )
+        raise ConfigurationError(f"{where}: placeholders are written plainly, like {{port}}")
     for name in used:
-        if name not in PLACEHOLDERS:
+        if name not in known:
             raise ConfigurationError(
-                f"{server.origin}: command: unknown placeholder {{{name}}}"
-                + _nearest(name, PLACEHOLDERS, "{%s}")
+                f"{where}: unknown placeholder {{{name}}}" + _nearest(name, known, "{%s}")
             )
-    for name in NEEDED_PLACEHOLDERS:
+    for name in needed:
         if name not in used:
+            raise ConfigurationError(f"{where}: the placeholder {{{name}}} is missing")
+
+
+def _check_stop(row: Server | Front) -> None:
+    if f"SIG{row.stop}" not in signal.Signals.__members__:
+        raise ConfigurationError(
+            f'{row.origin}: stop = {row.stop!r} is not a signal; write it like "TERM"'
+        )
+
+
+def _check_sockets(server: Server) -> None:
+    for key in ("unix", "uwsgi"):
+        if not (text := getattr(server, key)):
+            continue
+        where = f"{server.origin}: {key}"
+        _check_command(text, where, (*PLACEHOLDERS, "socket"), ["socket"])
+        if server.command_with(text) == server.command:
             raise ConfigurationError(
-                f"{server.origin}: command: the placeholder {{{name}}} is missing"
+                f"{where} = {text!r} is an address and stands for {{host}}:{{port}}, which the "
+                "command does not have; write options, -x {socket}, or the whole command"
             )
+
+
+def _check_tls(server: Server) -> None:
+    for key, needed in (("tls", ("cert", "key")), ("http3", ("cert", "key", "quic"))):
+        if text := getattr(server, key):
+            _check_command(text, f"{server.origin}: {key}", (*PLACEHOLDERS, *needed), needed)
+
+
+def _check_front(front: Front) -> None:
+    _check_command(front.command, f"{front.origin}: command", ("config", "folder"), ["config"])
+    _check_command(front.receipt, f"{front.origin}: receipt", (), ())
+    check_template(front)
+    _check_stop(front)
+    _check_names(front.cannot, front.origin, "cannot")
+
+
+def _check_before(front: Front, servers: Mapping[str, Server]) -> None:
+    for name in front.before:
+        if name not in servers:
+            raise ConfigurationError(
+                f"{front.origin}: before: unknown server {name!r}" + _nearest(name, servers)
+            )
+        if why := unfit(front, servers[name]):
+            raise ConfigurationError(f"{front.origin}: before: {why}")
+
+
+def _check_server(server: Server) -> None:
+    _check_command(server.command, f"{server.origin}: command", PLACEHOLDERS, NEEDED_PLACEHOLDERS)
+    _check_sockets(server)
+    _check_tls(server)
     if not server.packages:
         raise ConfigurationError(
             f"{server.origin}: packages: name at least the server's own package"
         )
     _check_requirements(server.packages, server.origin)
-    if f"SIG{server.stop}" not in signal.Signals.__members__:
-        raise ConfigurationError(
-            f'{server.origin}: stop = {server.stop!r} is not a signal; write it like "TERM"'
-        )
+    _check_stop(server)
     _check_names(server.cannot, server.origin, "cannot")
+    for probe, word in server.expects.items():
+        if probe not in PROBES:
+            raise ConfigurationError(
+                f"{server.origin}: expects: unknown probe {probe!r}" + _nearest(probe, PROBES)
+            )
+        if word not in ("yes", "no", "partial"):
+            raise ConfigurationError(
+                f'{server.origin}: expects: {probe} = {word!r} must be "yes", "no" or "partial"'
+            )
 
 
 def _check_app(app: App) -> None:
@@ -262,6 +352,7 @@ def _check_app(app: App) -> None:
     if not (colon and module and name):
         raise ConfigurationError(f'{app.origin}: target = {app.target!r} must be "module:object"')
     _check_requirements(app.packages, app.origin)
+    _check_names(app.cannot, app.origin, "cannot")
 
 
 def _check_scenario(scenario: Scenario) -> None:
@@ -273,6 +364,42 @@ def _check_scenario(scenario: Scenario) -> None:
                 f"{scenario.origin}: needs: unknown need {need!r}" + _nearest(need, NEEDS)
             )
     _check_names(scenario.checks, scenario.origin, "checks")
+    _check_agrees(scenario)
+
+
+def _check_agrees(scenario: Scenario) -> None:
+    """Hold that the row and its Locust file, which runs alone as well, say the same.
+
+    The file is read, not run. What it computes instead of writing it down is not seen.
+    """
+    said = dict(_constants(scenario.file))
+    pause = said.get("pause_s", 0.0)
+    if pause != scenario.pause_s:
+        raise ConfigurationError(
+            f"{scenario.origin}: pause_s = {scenario.pause_s:g}, but {scenario.file.name} says "
+            f"{pause!r}"
+        )
+    requests = said.get("requests_per_connection")
+    if (requests is None) != scenario.keeps_connections:
+        raise ConfigurationError(
+            f"{scenario.origin}: keeps_connections = {str(scenario.keeps_connections).lower()}, "
+            f"but {scenario.file.name} has requests_per_connection = {requests!r}"
+        )
+
+
+def _constants(file: Path) -> Iterator[tuple[str, Any]]:
+    """What the classes of a Python file set to a constant."""
+    try:
+        tree = ast.parse(file.read_text("utf-8"))
+    except (SyntaxError, ValueError):
+        return  # Locust will say so
+    for node in ast.walk(tree):
+        for line in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(line, ast.Assign | ast.AnnAssign) and isinstance(
+                line.value, ast.Constant
+            ):
+                names = line.targets if isinstance(line, ast.Assign) else [line.target]
+                yield from ((ast.unparse(name), line.value.value) for name in names)
 
 
 def _check_names(names: Iterable[str], origin: str, key: str) -> None:

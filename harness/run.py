@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -189,7 +189,10 @@ def live(
             number,
             record.facts,
             record.series,
-            {"server.log": work / "server.log", "locust.log": work / "locust" / "log"},
+            {
+                **{name: work / name for name in ("server.log", "proxy.log", "proxy.conf")},
+                "locust.log": work / "locust" / "log",
+            },
         )
 
 
@@ -203,17 +206,23 @@ def _measure(cell: Cell, plan: Plan, crew: Crew, work: Path, record: Record, ste
     cpus = plan.placement.server
     with crew.launch(cell, environment, log=work / "server.log", cpus=cpus) as server:
         facts |= {"argv": server.argv, "port": server.port, "pid": server.tree.pid}
+        if (front := server.front) is not None:
+            facts |= {"front_argv": front.argv}
+            facts["versions"] = {front.front.program: front.version, **facts["versions"]}
 
         steps("ready")
         server.wait_ready()
-        facts |= {"startup_s": server.startup_s, "workers_seen": len(server.workers_seen)}
+        seen = server.workers_seen
+        facts["startup_s"] = server.startup_s
+        facts["workers_seen"] = None if seen is None else len(seen)
 
         steps("verify")
         crew.verify(server.host, server.port, cell.scenario.checks)
 
         steps("warm up")
-        subject = Subject("server", server.tree.pids, frozenset(server.workers_seen))
-        sampler = crew.sampler([subject])
+        subject = Subject("server", server.tree.pids, frozenset(seen or ()))
+        subjects = [subject] if front is None else [subject, Subject("proxy", front.tree.pids)]
+        sampler = crew.sampler(subjects)
         sampler.start()
         try:
             driven = _drive(cell, plan, crew, work, server, sampler, steps)
@@ -225,11 +234,12 @@ def _measure(cell: Cell, plan: Plan, crew: Crew, work: Path, record: Record, ste
             "ticks": driven.ticks,
             "processes": sampler.table(),
         }
-        if (code := server.tree.poll()) is not None:
-            raise server.failed(f"ended with exit code {code} under load")
+        server.hold("under load")
 
         steps("stop")
         facts["ending"] = server.stop()
+        if front is not None:
+            facts["front_ending"] = front.ending
 
 
 def _drive(
@@ -241,8 +251,11 @@ def _drive(
     sampler: Sampler,
     steps: _Steps,
 ) -> Driven:
+    scenario = cell.scenario
+    if scenario.request is not None:  # held to the status of its first answer
+        scenario = replace(scenario, request=server.request)
     with crew.drive(
-        cell.scenario,
+        scenario,
         cell.load,
         plan.timing,
         url=server.url,
@@ -284,7 +297,8 @@ def describe(cell: Cell) -> dict[str, Any]:
         "version": server.version,
         "speaks": server.speaks,
         "concurrency": server.concurrency,
-        "notes": server.notes,
+        "front": None if server.front is None else server.front.name,
+        "notes": (*(server.front.notes if server.front else ()), *server.notes),
         "app": cell.app.name,
         "scenario": cell.scenario.name,
         "wait_s": cell.scenario.wait_s,

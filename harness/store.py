@@ -4,7 +4,7 @@
     results/RUN/ceilings.json           what the generator reached against the null responder
     results/RUN/trials/0001/trial.json  one trial's facts
                           /latency.parquet  ticks.parquet  processes.parquet
-                          /server.log  locust.log
+                          /server.log  locust.log, proxy.log and proxy.conf where one stood
     results/RUN/end.json                how the run ended; missing after a crash
 
 A trial is written beside its place and renamed into it, so a crash loses at most the trial
@@ -31,7 +31,7 @@ from harness.model import ConfigurationError, GatebenchError
 
 SCHEMA = 1
 SERIES = ("latency", "ticks", "processes")
-LOGS = ("server.log", "locust.log")
+LOGS = ("server.log", "proxy.log", "proxy.conf", "locust.log")
 ENOUGH_BYTES = 8 * 1024 * 1024  # a trial takes about a tenth of this
 LOG_KEPT_BYTES = 1024 * 1024
 

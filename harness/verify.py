@@ -23,7 +23,7 @@ from types import MappingProxyType, NoneType
 from typing import Any
 
 from harness.conversation import Answer, Client, ContractError, Peer, conversation
-from harness.model import ConfigurationError, Interface, MeasurementError
+from harness.model import ConfigurationError, Interface, MeasurementError, Request
 
 HELLO = b"Hello, world!"
 KIB, MIB = 1024, 1024 * 1024
@@ -103,6 +103,26 @@ def answers_hello(host: str, port: int, timeout_s: float) -> bool:
             return answer.status == 200 and answer.body == HELLO
     except ContractError:
         return False
+
+
+def answer_to(request: Request, host: str, port: int, timeout_s: float) -> Answer:
+    """The whole answer to a user's own request; ContractError if there is none."""
+    with conversation(Peer(host, port, timeout_s)) as client:
+        media = {"Content-Type": "application/octet-stream"} if request.body is not None else {}
+        given = {name.title(): value for name, value in request.headers}
+        return client.ask(request.method, request.path, request.body, **(media | given))
+
+
+def expect_own(request: Request, answer: Answer) -> None:
+    """Hold a user's own application to the status, and the body if any, that were asked for."""
+    if request.status is not None:
+        expect(answer, status=request.status)
+    elif not 200 <= answer.status < 400:
+        got = f"{answer.status} with body {short(answer.body)}"
+        how = f"say --expect-status {answer.status} if that is right"
+        raise ContractError(f"expected a status of 2xx or 3xx, got {got}; {how}")
+    if request.expect is not None:
+        expect_body(request.expect, answer.body)
 
 
 def whoami(host: str, port: int, timeout_s: float) -> dict[str, Any]:
@@ -317,14 +337,16 @@ def check_sleep(client: Client) -> None:
 
 @check(only="asgi")
 def check_sleep_block(client: Client) -> None:
-    """The same wait inside the event loop."""
+    """The same wait inside the event loop; that the app sees the query, a wrong one shows."""
     expect_wait(client.ask("GET", f"/sleep/{WAIT_MS}?how=block"), b"slept %d ms" % WAIT_MS)
+    expect(client.ask("GET", f"/sleep/{WAIT_MS}?how=wrong"), status=400)
 
 
 @check(only="asgi")
 def check_sleep_thread(client: Client) -> None:
-    """The same wait in a worker thread."""
+    """The same wait in a worker thread; that the app sees the query, a wrong one shows."""
     expect_wait(client.ask("GET", f"/sleep/{WAIT_MS}?how=thread"), b"slept %d ms" % WAIT_MS)
+    expect(client.ask("GET", f"/sleep/{WAIT_MS}?how=wrong"), status=400)
 
 
 @check()

@@ -14,12 +14,13 @@ KEYS = (
 )  # fmt: skip
 FIGURES = (
     "throughput_per_s", "p50_s", "p90_s", "p99_s", "max_s",
-    "server_cpu_s_per_1k", "server_pss_bytes", "generator_cpu_share", "sampler_cpu_share",
+    "server_cpu_s_per_1k", "server_pss_bytes", "proxy_cpu_s_per_1k", "proxy_pss_bytes",
+    "generator_cpu_share", "sampler_cpu_share",
     "startup_s", "server_idle_pss_bytes", "generator_bytes_per_user",
 )  # fmt: skip
 SAME = (
-    "slots", "speaks", "concurrency", "wait_s", "pause_s", "latency_measure", "client", "python",
-    "versions", "argv", "notes", "workers_seen", "log",
+    "front", "slots", "speaks", "concurrency", "wait_s", "pause_s", "latency_measure", "client",
+    "python", "versions", "argv", "notes", "workers_seen", "log",
 )  # fmt: skip
 
 COLUMNS = (

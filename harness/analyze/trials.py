@@ -19,7 +19,7 @@ SAME_TICK_NS = 40_000_000  # rows closer than that are of one round of the sampl
 # fmt: off
 COLUMNS = (
     "run", "number", "block",
-    "server", "app", "scenario", "workers", "threads", "slots", "speaks", "concurrency",
+    "server", "front", "app", "scenario", "workers", "threads", "slots", "speaks", "concurrency",
     "model", "users", "rate_per_s", "arrivals",
     "wait_s", "pause_s", "keeps_connections", "notes", "python", "versions", "argv",
     "outcome", "failure", "during", "log", "startup_s", "workers_seen", "window_s",
@@ -29,6 +29,7 @@ COLUMNS = (
     "latency_measure", "mean_s", "min_s", "longest_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
     "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus", "shared_cpus",
     "server_pss_bytes", "server_rss_bytes", "server_idle_pss_bytes", "processes",
+    "proxy_cpu_s", "proxy_cpu_s_per_1k", "proxy_cpu_share", "proxy_pss_bytes",
     "generator_bytes_per_user",
     "generator_cpu_share", "generator_cpus", "lost", "ceiling_per_s", "sampler_cpu_share", "client",
     "verdict", "reasons",
@@ -72,6 +73,7 @@ def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
                 "notes",
             )
         },
+        "front": cell.get("front"),
         **{name: cell["load"].get(name) for name in ("model", "users", "rate_per_s", "arrivals")},
         "outcome": facts["outcome"],
         "failure": failure.get("reason"),
@@ -123,6 +125,9 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
     if load["ok"]:
         measures["server_cpu_s_per_1k"] = measures["server_cpu_s"] / load["ok"] * 1000
     measures["server_cpu_share"] = measures["server_cpu_s"] / window_s
+    if (proxy_cpu_s := measures["proxy_cpu_s"]) is not None:
+        measures["proxy_cpu_s_per_1k"] = proxy_cpu_s / load["ok"] * 1000 if load["ok"] else None
+        measures["proxy_cpu_share"] = proxy_cpu_s / window_s
     # several processes use several CPUs, where there are as many
     cpus = min(load["processes"], len(trial.facts["placement"]["generator"]))
     measures["generator_cpus"] = cpus
@@ -212,7 +217,7 @@ def _usage(trial: StoredTrial, load: dict[str, Any]) -> dict[str, Any]:
         return {}
     frame = table.to_pandas()
     start, end = load["start_ns"], load["end_ns"]
-    used = {"server": 0.0, "generator": 0.0}
+    used = dict.fromkeys(("server", "proxy", "generator"), 0.0)
     for (side, _pid), rows in frame.groupby(["side", "pid"], observed=True):
         at = rows["at_ns"].to_numpy()
         cpu = (rows["cpu_user_s"] + rows["cpu_system_s"]).to_numpy()
@@ -224,13 +229,17 @@ def _usage(trial: StoredTrial, load: dict[str, Any]) -> dict[str, Any]:
     server = frame[frame["side"] == "server"].sort_values("at_ns")
     inside = server[(server["at_ns"] >= start) & (server["at_ns"] < end)]
     idle = server[server["at_ns"] < load.get("attached_ns", 0)]  # no user was there yet
+    proxy = frame[frame["side"] == "proxy"].sort_values("at_ns")
+    beside = proxy[(proxy["at_ns"] >= start) & (proxy["at_ns"] < end)]
     return {
         "server_cpu_s": used["server"],
         "generator_cpu_s": used["generator"],
-        "processes": inside["pid"].nunique(),
+        "processes": inside["pid"].nunique() + beside["pid"].nunique(),
         "server_pss_bytes": _held(inside, "pss_bytes"),
         "server_rss_bytes": _held(inside, "rss_bytes"),
         "server_idle_pss_bytes": _held(idle, "pss_bytes"),
+        "proxy_cpu_s": used["proxy"] if len(beside) else None,
+        "proxy_pss_bytes": _held(beside, "pss_bytes"),
     }
 
 

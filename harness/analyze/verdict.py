@@ -84,11 +84,12 @@ def _impossible(row: Mapping[str, Any]) -> Iterator[Finding]:
             f"{rate:.1f}/s is more than {slots} at once can do in {wait * 1e3:.0f} ms each "
             f"({slots / wait:.1f}/s)",
         )
-    if row["server_cpu_s"] > row["server_cpus"] * window * 1.02 + 0.02 * row["processes"]:
+    used_s = row["server_cpu_s"] + (row.get("proxy_cpu_s") or 0.0)
+    if used_s > row["server_cpus"] * window * 1.02 + 0.02 * row["processes"]:
         yield Finding(
             "impossible CPU",
             INVALID,
-            f"the server used {row['server_cpu_s']:.2f} CPU-seconds, and its "
+            f"the server used {used_s:.2f} CPU-seconds, and its "
             f"{row['server_cpus']} CPUs had {row['server_cpus'] * window:.2f}: it escaped its CPUs",
         )
     # a client that is not ours may think between its requests, which nobody tells us
@@ -171,7 +172,9 @@ def _limits(row: Mapping[str, Any]) -> Iterator[Finding]:
             GENERATOR_LIMITED,
             f"{own_faults} requests could not be sent for want of ports or descriptors here",
         )
-    busy = row["server_cpu_share"] / row["server_cpus"]
+    # a proxy runs on its server's CPUs
+    proxy = row.get("proxy_cpu_share") or 0.0
+    busy = (row["server_cpu_share"] + proxy) / row["server_cpus"]
     both = busy + share * row["generator_cpus"] / row["server_cpus"]
     if row["shared_cpus"] and both > BUSY_GENERATOR:
         yield Finding(
@@ -182,7 +185,10 @@ def _limits(row: Mapping[str, Any]) -> Iterator[Finding]:
         )
     wait, slots = row["wait_s"], row["slots"]
     if busy >= BUSY_SERVER:
-        yield Finding("server-limited", SERVER_LIMITED, f"the server's CPUs were {busy:.0%} busy")
+        of_it = f" ({proxy / row['server_cpus']:.0%} by the proxy)" if proxy else ""
+        yield Finding(
+            "server-limited", SERVER_LIMITED, f"the server's CPUs were {busy:.0%} busy{of_it}"
+        )
     elif wait and slots and row["throughput_per_s"] * wait >= BUSY_SERVER * slots:
         yield Finding(
             "server-limited",

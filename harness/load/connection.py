@@ -18,8 +18,6 @@ from harness.load.transport import Target, Tls
 RECEIVE_BYTES = 65536
 REFUSED_PAUSE_NS = 100_000_000  # a server that refuses is not helped by a busy loop
 FULL_PAUSE_NS = 2_000_000
-LINGER_NS = 1_000_000_000
-LINGERING = 512  # at most, lest a server that never closes take all descriptors
 SHAKING = (errno.EINPROGRESS, errno.EAGAIN, errno.ENOTCONN)
 
 clock = time.monotonic_ns
@@ -199,6 +197,13 @@ class Connection:
         else:
             self.track.timely(self.due, self.sent_at, now)
 
+    def refuse(self, error: WrongAnswerError) -> None:
+        """Count an answer that is whole but wrong; the connection is as good as before."""
+        now = clock()
+        self.waiting = 0
+        counts_to = now if self._closed_load else self.due
+        self.track.error(counts_to, now - self.since, error.kind, str(error))
+
     def fail(self, error: Exception) -> None:
         """Count an error by its name, and open anew."""
         now = clock()
@@ -362,14 +367,6 @@ class Connection:
                 os.write(self._descriptor, self._unsent + sealed)
         self._forget().close()
 
-    def linger(self) -> None:
-        """Leave the closing to the server, and go on without this socket.
-
-        Who closes first keeps the port for a minute; with a connection per request the
-        generator would run out of them.
-        """
-        Lingering(self.reactor, self._forget())
-
     def _forget(self) -> Any:
         """Let go of the socket, and of all that belongs to this opening of the connection."""
         self.reactor.remove(self._descriptor)
@@ -445,34 +442,3 @@ class Connection:
         self._unsent += sealed
         if not self._wants_write:
             self.writable()
-
-
-class Lingering:
-    """A socket that is used no longer, until the server closes it, or for a second at most."""
-
-    def __init__(self, reactor: Reactor, left: Any) -> None:
-        self._reactor = reactor
-        self._socket = left
-        if reactor.halted or reactor.lingering >= LINGERING:
-            left.close()
-            return
-        reactor.lingering += 1
-        reactor.watch(self, left.fileno())
-        reactor.later.at(clock() + LINGER_NS, self._close)
-
-    def readable(self) -> None:
-        """What comes now is nobody's."""
-        try:
-            if self._socket.recv(RECEIVE_BYTES):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            pass  # it has ended, in whichever way
-        self._close()
-
-    def _close(self) -> None:
-        if self._socket.fileno() >= 0:
-            self._reactor.lingering -= 1
-            self._reactor.remove(self._socket.fileno())
-            self._socket.close()

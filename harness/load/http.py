@@ -28,8 +28,7 @@ class Known:
 class HttpConnection(Connection):
     """Repeats an exchange over HTTP/1.1, reading each answer with a C parser.
 
-    With `per_connection` the n-th request of each connection announces that it is the last,
-    and leaves the closing to the server.
+    With `per_connection` the n-th request of each connection announces that it is the last.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class HttpConnection(Connection):
         """After the last request of a connection, without it."""
         if self._left == 0:
             self._left = None
-            self.linger()
+            self.close()
         super().rest()
 
     def received(self, data: bytes, now: int) -> None:
@@ -141,16 +140,17 @@ class HttpConnection(Connection):
         try:
             self.exchange.check(self.parser.get_status_code(), body)
         except WrongAnswerError as error:
-            self.fail(error)
-            return
-        self.track.answer_bytes = len(body)
-        self.right(body, now)
-        self.record(now)
+            self.refuse(error)
+        else:
+            self.track.answer_bytes = len(body)
+            self.right(body, now)
+            self.record(now)
+            if self._keep and isinstance(self.exchange.expect, bytes):
+                self.known.answer = b"".join(self._pieces)
         if not self._keep:
+            # at once, as everybody does: there are servers that wait for it
             self._left = None
-            self.linger()
-        elif isinstance(self.exchange.expect, bytes):
-            self.known.answer = b"".join(self._pieces)
+            self.close()
         self._fresh_answer()
         self.rest()
 

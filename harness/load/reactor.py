@@ -83,7 +83,6 @@ class Reactor:
         self._limit = _raise_limit()
         self.arrivals: Timetable | None = None
         self.halted = False
-        self.lingering = 0  # sockets that wait for the server to close them
         self._deadline_s = DEADLINE_S
         self._look_at = 0
         self.later = timer.Queue(self._alarm)

@@ -49,6 +49,7 @@ def document(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
 def _cell(row: dict[Any, Any]) -> dict[str, Any]:
     return {
         "server": row["server"],
+        "front": row["front"],
         "app": row["app"],
         "scenario": row["scenario"],
         "workers": int(row["workers"]),
@@ -66,6 +67,8 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "requests": _whole(row["requests"]),
         "server_cpu_s_per_1k": row["server_cpu_s_per_1k"],
         "server_pss_bytes": row["server_pss_bytes"],
+        "proxy_cpu_s_per_1k": row["proxy_cpu_s_per_1k"],
+        "proxy_pss_bytes": row["proxy_pss_bytes"],
         "server_idle_pss_bytes": row["server_idle_pss_bytes"],
         "generator_bytes_per_user": row["generator_bytes_per_user"],
         "generator_cpu_share": row["generator_cpu_share"],

@@ -17,39 +17,39 @@ from harness.store import StoredRun
 def markdown(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     """The whole report; every text that came from outside is escaped."""
     parts = [
-        f"# gatebench run {_safe(run.path.name)}",
+        f"# gatebench run {safe(run.path.name)}",
         f"Made by `{_code(shlex.join(run.facts['command']))}`.",
     ]
     if cells.empty:
         return "\n\n".join([*parts, f"No trial was finished ({run.ended}).", ""])
     for scenario in cells["scenario"].unique():
         rows = ranking(cells, comparisons, scenario)
-        parts.append(f"## {_safe(scenario)} ({load_text(rows[0])})")
+        parts.append(f"## {safe(scenario)} ({load_text(rows[0])})")
         head = [column.head for column in COLUMNS]
         rule = ["---:" if column.right else "---" for column in COLUMNS]
         lines = [_line(head), _line(rule)]
-        lines += [_line([_safe(column.show(row)) for column in COLUMNS]) for row in rows]
+        lines += [_line([safe(column.show(row)) for column in COLUMNS]) for row in rows]
         parts.append("\n".join(lines))
         if found := remarks(rows):
-            parts.append("\n".join(f"- {_safe(line)}" for line in found))
+            parts.append("\n".join(f"- {safe(line)}" for line in found))
         parts += [
-            f"Last lines of {_safe(row['server'])}'s log:\n\n"
+            f"Last lines of {safe(row['server'])}'s log:\n\n"
             + "\n".join(f"    {line}" for line in log_lines(row))
             for row in rows
             if row["log"]
         ]
     if said := sentences(comparisons):
-        parts.append("\n".join(f"- {_safe(line)}" for line in said))
+        parts.append("\n".join(f"- {safe(line)}" for line in said))
     parts += [LEGEND, "## Servers"]
     for row in records(cells.drop_duplicates("server")):
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        notes = "".join(f"\n- {_safe(note)}" for note in row["notes"])
+        notes = "".join(f"\n- {safe(note)}" for note in row["notes"])
         command = f"\n- `{_code(shlex.join(row['argv']))}`" if row["argv"] else ""
         parts.append(
-            f"**{_safe(row['server'])}**, Python {row['python'] or units.NOTHING}: "
-            f"{_safe(versions) or 'not installed'}{command}{notes}"
+            f"**{safe(row['server'])}**, Python {row['python'] or units.NOTHING}: "
+            f"{safe(versions) or 'not installed'}{command}{notes}"
         )
-    parts += ["## Run", "\n".join(f"- {_safe(line)}" for line in run_lines(run, cells))]
+    parts += ["## Run", "\n".join(f"- {safe(line)}" for line in run_lines(run, cells))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -57,7 +57,7 @@ def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Text that Markdown and HTML take as text."""
     visible = "".join(char if char.isprintable() else " " for char in text)
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", visible).replace("&", "&amp;")

@@ -131,7 +131,21 @@ def remarks(rows: list[dict[str, Any]]) -> list[str]:
     return [
         *(f"{row['server']}: {reason}" for row in rows for reason in row["reasons"]),
         *(f"{row['server']}: {_memory(row)}" for row in rows if row["pause_s"]),
+        *(f"{row['server']}: {_proxy(row)}" for row in rows if _measured_front(row)),
     ]
+
+
+def _measured_front(row: Row) -> bool:
+    return bool(row["front"]) and not units.missing(row["proxy_cpu_s_per_1k"])
+
+
+def _proxy(row: Row) -> str:
+    """What the proxy uses beside the server, which is all that the columns tell of."""
+    return (
+        f"the proxy ({row['front']}) used {units.cpu(row['proxy_cpu_s_per_1k'])} CPU s/1k beside "
+        f"the server's {units.cpu(row['server_cpu_s_per_1k'])}, and held "
+        f"{units.size(row['proxy_pss_bytes'])}; both run on the server's CPUs"
+    )
 
 
 def _memory(row: Row) -> str:

@@ -250,6 +250,38 @@ def test_scenario_whose_file_is_missing_names_the_file(table):
     assert line == f"{table} [scenarios.mine]: file: {place} does not exist"
 
 
+@pytest.mark.parametrize(
+    ("row", "file", "what"),
+    [
+        ("pause_s = 5", "pause_s = 20.0", "pause_s = 5, but mine.py says 20.0"),
+        ("", "pause_s = 20.0", "pause_s = 0, but mine.py says 20.0"),
+        ("pause_s = 5", "users = 1", "pause_s = 5, but mine.py says 0.0"),
+        (
+            "",
+            "requests_per_connection = 1",
+            "keeps_connections = true, but mine.py has requests_per_connection = 1",
+        ),
+        (
+            "keeps_connections = false",
+            "requests_per_connection: int | None = None",
+            "keeps_connections = false, but mine.py has requests_per_connection = None",
+        ),
+    ],
+)
+def test_row_and_file_of_a_scenario_have_to_agree(table, row, file, what):
+    (table.parent / "mine.py").write_text(f"class Mine:\n    {file}\n", "utf-8")
+    assert mistake_in(table, SCENARIO + row) == f"{table} [scenarios.mine]: {what}"
+
+
+def test_row_and_file_of_a_scenario_that_agree(table):
+    (table.parent / "mine.py").write_text(
+        "class Mine:\n    pause_s = 5\n    requests_per_connection = 7\n", "utf-8"
+    )
+    table.write_text(SCENARIO + "pause_s = 5\nkeeps_connections = false\n", "utf-8")
+    row = load_registry([table]).scenarios["mine"]
+    assert (row.pause_s, row.keeps_connections) == (5.0, False)
+
+
 @pytest.mark.parametrize("target", ["mine", "mine:", ":app", "mine.app"])
 def test_target_that_is_not_module_and_object_is_refused(table, target):
     line = mistake_in(table, APP.replace("mine:app", target))
@@ -272,11 +304,11 @@ def test_value_where_a_row_belongs_is_named(table):
 
 
 @pytest.mark.parametrize(
-    "name", ["a b", "a,b", "a@1", "a*", "a?", "a[1]", "", "tab\\there", "\\u0007", "\\u007f"]
+    "name", ["a b", "a,b", "a@1", "a+b", "a*", "a?", "a[1]", "", "tab\\there", "\\u0007", "\\u007f"]
 )
 def test_name_with_forbidden_characters_is_refused(table, name):
     line = mistake_in(table, SERVER.replace("servers.mine", f'servers."{name}"'))
-    assert "a name has no spaces, commas, @ or wildcards" in line
+    assert "a name has no spaces, commas, @, + or wildcards" in line
 
 
 @pytest.mark.parametrize("head", ['servers."a\\nb"', '"ser\\nvers".mine'])

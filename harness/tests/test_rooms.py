@@ -19,17 +19,25 @@ LEFT: dict[str, set[str]] = {
     "upstream": set(),  # so do the programs that harness starts
     "stub": set(),
     "null_responder": set(),
+    "launchers": set(),  # these in a server's own environment
+    "inspector": set(),
     "histogram": set(),
     "sample": set(),
     "machine": {"model"},
     "process": {"model", "guardian"},
     "conversation": {"model"},
     "verify": {"model", "conversation"},
-    "registry": {"model", "verify"},
-    "cells": {"model", "registry"},
-    "environment": {"model", "process"},
+    "probe": {"model", "ports", "process", "conversation", "verify", "launch"},
+    "registry": {"model", "verify", "probe", "front"},
+    "installer": {"model", "process"},
+    "index": {"model", "process", "installer"},
+    "cells": {"model", "registry", "index"},
+    "debian": {"model"},
+    "environment": {"model", "installer", "debian"},
     "ports": {"model"},
-    "launch": {"model", "ports", "process", "conversation", "verify"},
+    "front": {"model", "ports", "process", "debian"},
+    "launch": {"model", "ports", "process", "conversation", "verify", "front"},
+    "application": {"model", "process", "installer", "registry", "cells", "launch"},
     "drive": {"model", "ports", "process"},
     "load": {"model", "histogram"},
     "store": {"model"},
@@ -48,9 +56,10 @@ RIGHT: dict[str, set[str]] = {
 # Whom users call.
 FRONT: dict[str, set[str]] = {
     "options": {"model"},
-    "doctor": {"model", "environment", "machine"},
+    "doctor": {"model", "environment", "machine", "registry", "debian"},
     "cli": {
-        *LEFT.keys() - {"load", "guardian", "upstream", "stub", "null_responder"},
+        *LEFT.keys()
+        - {"load", "guardian", "upstream", "stub", "null_responder", "inspector", "launchers"},
         *RIGHT,
         "options",
         "doctor",

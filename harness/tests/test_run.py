@@ -44,6 +44,7 @@ class FakeServer:
     argv = ("demo", "--port", "8000")
     startup_s = 0.25
     workers_seen = (101, 102)
+    front = None
 
     def __init__(self, crew: FakeCrew) -> None:
         self._crew = crew
@@ -56,8 +57,10 @@ class FakeServer:
         self._crew.does("stop")
         return STOPPED
 
-    def failed(self, what: str) -> MeasurementError:
-        return MeasurementError(f"server demo {what}", log="last words")
+    def hold(self, when: str) -> None:
+        if self._crew.exit_code is not None:
+            what = f"server demo ended with exit code {self._crew.exit_code} {when}"
+            raise MeasurementError(what, log="last words")
 
 
 class FakeDrive:

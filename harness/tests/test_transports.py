@@ -104,14 +104,15 @@ def closed_by_us(port):
 
 
 @pytest.mark.parametrize("each", [1, 5])
-def test_connections_are_opened_anew_and_closed_by_the_server(tmp_path, each):
+def test_connections_are_opened_anew_and_closed_at_once(tmp_path, each):
+    """Some servers, gunicorn's sync worker for one, serve nobody until the client has closed."""
     file = locustfile(
         tmp_path,
         "class Short(HttpUser):",
         "    exchange = Exchange('GET', '/', expect=b'Hello, world!')",
         f"    requests_per_connection = {each}",
     )
-    with stub(tmp_path, "--close-late", 0.002) as server:
+    with stub(tmp_path, "--close-late", 0.5) as server:
         result = drive_stub(tmp_path, server, Load(8), duration_s=1.0, file=file)
         counters = server.counters()
         ours = closed_by_us(server.port)
@@ -119,7 +120,7 @@ def test_connections_are_opened_anew_and_closed_by_the_server(tmp_path, each):
     assert totals["connects"] == counters["accepted"]
     assert totals["connects"] == pytest.approx(totals["sent"] / each, abs=16)
     assert totals["connects"] > 200
-    assert ours <= 16 + totals["connects"] / 100
+    assert ours > 0.9 * totals["connects"] - 16
     # those before the window are only in the totals
     count = result.histogram("connect")["count"].sum()
     assert totals["connects"] / 2 < count <= totals["connects"]
