@@ -1,0 +1,3 @@
+"""An app that cannot be imported, to see what a server does about it."""
+
+raise RuntimeError("this app cannot be imported")
