@@ -36,10 +36,11 @@ doctor: $(READY) ## what is missing on this machine, and the command that instal
 	@$(BIN)/gatebench doctor $(ARGS)
 
 test: $(DEV) ## the tests, with real servers
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+	@$(BIN)/pytest -m "not alone and not slow" -n 4 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -m "alone and not slow" $(ARGS)
 
 test-fast: $(DEV) ## the tests that start no server
-	@$(BIN)/pytest -m "not servers and not slow" $(ARGS)
+	@$(BIN)/pytest -m "not servers and not alone and not slow" -n 4 $(ARGS)
 
 test-slow: $(DEV) ## the tests that take minutes
 	@$(BIN)/pytest -m slow $(ARGS)

@@ -16,7 +16,7 @@ from harness.model import Load
 from harness.tests.loads import PLACEMENT, drive_stub, queue_responses, stub
 from harness.tests.test_schedule import schedule
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
 TRIES = 5
 

@@ -13,7 +13,7 @@ import pytest
 from harness.registry import data_folder
 from harness.tests.commands import gatebench, served, started
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
 QUICK = ["--duration", "2s", "--warmup", "1s", "--json"]
 

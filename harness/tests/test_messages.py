@@ -11,7 +11,7 @@ from harness.ports import free_port
 from harness.tests.loads import Stub, drive_stub, locustfile, stub
 from harness.tests.test_known_answers import quietest
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
 MANY = ("class Many(WebSocketUser):", "    message = b'x' * 64", "    in_flight = 8")
 FAULTS = {

@@ -14,6 +14,8 @@ from harness.process import Tree
 from harness.registry import load_registry
 from harness.sample import Sampler, Subject
 
+pytestmark = pytest.mark.alone
+
 
 def test_cpu_seconds_are_those_that_the_process_used(tmp_path):
     burn = "import time\nwhile time.process_time() < 0.8: pass\ntime.sleep(60)"

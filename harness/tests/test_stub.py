@@ -25,6 +25,8 @@ GET = b"GET / HTTP/1.1\r\nHost: stub\r\n\r\n"
 HELLO = b"Hello, world!"
 ATTEMPTS = 5  # a busy machine only ever adds to a time, so the best of some is the stub's own
 
+pytestmark = pytest.mark.alone
+
 
 class Client:
     """A blocking connection that asks and reads, and is closed with its test."""

@@ -15,7 +15,7 @@ from harness.tests.loads import Stub, certificate, drive_stub, locustfile, stub
 from harness.tests.test_frames import load
 from harness.tests.test_known_answers import quietest
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
 LARGE = (
     "class Large(HttpUser):",
