@@ -22,6 +22,7 @@ SECOND_NS = 1_000_000_000
 MEASURES = ("response", "delay", "service", "lag", "first", "connect", "lateness")
 EXAMPLES = 3  # of each kind of error, for people to read
 EXAMPLE_LENGTH = 200
+NEAR = 1 << 20  # values within so much are counted in an array of that length
 
 Times = npt.NDArray[np.int64]
 LATENCY = ("second", "name", "measure", "bucket", "count")
@@ -80,6 +81,14 @@ class Track:
         }
         arrays = self._arrays
         self._done = arrays["done"]
+        done, took = arrays["done"].append, arrays["took"].append
+
+        def answer(done_ns: int, took_ns: int) -> None:
+            done(done_ns)
+            took(took_ns)
+
+        # a request that was answered right; without `self` because it is called so often
+        self.answer = answer
         self._took = arrays["took"]
         self._service = arrays["service"]
         self._lag = arrays["lag"]
@@ -93,11 +102,6 @@ class Track:
     def failed(self) -> int:
         """Requests that ended in an error, since the start."""
         return self._failed + len(self._kinds)
-
-    def answer(self, done_ns: int, took_ns: int) -> None:
-        """A request that was answered right."""
-        self._done.append(done_ns)
-        self._took.append(took_ns)
 
     def timely(self, due_ns: int, sent_ns: int, done_ns: int) -> None:
         """A right answer to a request that was due at a time; it counts to that time."""
@@ -148,12 +152,13 @@ class Track:
         done = held["done"]
         # in a closed load nothing is due before it is sent, and the response is the service
         service = held["service"] if len(held["service"]) else held["took"]
-        firsts = service.copy()
-        index = held["first_index"]
-        # those whose answer proved wrong in the end belong to no answer here
-        of_answer = index < len(service)
-        of_answer[of_answer] = service[index[of_answer]] == held["first_of"][of_answer]
-        firsts[index[of_answer]] = held["first"][of_answer]
+        firsts = service
+        if len(index := held["first_index"]):
+            firsts = service.copy()
+            # those whose answer proved wrong in the end belong to no answer here
+            of_answer = index < len(service)
+            of_answer[of_answer] = service[index[of_answer]] == held["first_of"][of_answer]
+            firsts[index[of_answer]] = held["first"][of_answer]
         measures = {
             "response": Samples(done, held["took"]),
             "delay": Samples(held["delay_at"], held["delay"]),
@@ -237,23 +242,34 @@ class Recorder:
 
     def _count(self, number: int, drained: Drained, window: Window) -> None:
         length = window.end_ns - window.start_ns
+        response = Samples(NONE, NONE)
+        counted: dict[int, Times] = {}
         for measure, kind in enumerate(MEASURES):
-            since, took = _since(drained.measures[kind], window.start_ns, length)
-            if len(since):
-                self._latency.append(_histograms(number, measure, since, took))
-        since, took = _since(drained.measures["response"], window.start_ns, length)
+            samples = drained.measures[kind]
+            if not len(samples.at):
+                continue
+            # mostly all came whole, and the first byte is the last
+            alike = counted.get(id(samples.took))
+            if alike is None:
+                since, took = _since(samples, window.start_ns, length)
+                alike = counted[id(samples.took)] = _histograms(number, since, took)
+                if kind == "response":
+                    response = Samples(since, took)
+            else:
+                alike = alike.copy()
+            alike[LATENCY.index("measure")] = measure
+            self._latency.append(alike)
+        since, took = response
         failed = drained.failed.at - window.start_ns
         inside = (failed >= 0) & (failed < length)
         self._ok += int((since >= 0).sum())
         self._bad += int(inside.sum())
         if len(since) or len(failed):
             self._ticks.append(_paces(number, since, took, failed[failed < length]))
-        counted = Counter(
-            kind for kind, counts in zip(drained.kinds, inside, strict=True) if counts
-        )
+        kinds = Counter(kind for kind, counts in zip(drained.kinds, inside, strict=True) if counts)
         for kind in set(drained.kinds):
             key = (number, kind)  # also those outside the window: 0 is an answer
-            self._errors[key] = self._errors.get(key, 0) + counted[kind]
+            self._errors[key] = self._errors.get(key, 0) + kinds[kind]
 
 
 NONE: Times = np.empty(0, np.int64)
@@ -269,18 +285,33 @@ def _take(values: array[int]) -> Times:
 
 def _since(samples: Samples, start_ns: int, length: int) -> Samples:
     since = samples.at - start_ns
+    if int(since.max()) < length:
+        return Samples(since, samples.took)
     keep = since < length
     return Samples(since[keep], samples.took[keep])
 
 
-def _histograms(name: int, measure: int, since: Times, took: Times) -> Times:
-    """Columns of LATENCY of one track's samples of one measure."""
+def tally(values: Times) -> tuple[Times, Times]:
+    """The distinct values, ascending, and how many of each; quick where they lie close."""
+    if not len(values):
+        return NONE, NONE
+    least = int(values.min())
+    if int(values.max()) - least > NEAR:
+        distinct, counts = np.unique(values, return_counts=True)
+        return distinct, counts
+    counts = np.bincount(values - least)
+    held = np.flatnonzero(counts)
+    return held + least, counts[held]
+
+
+def _histograms(name: int, since: Times, took: Times) -> Times:
+    """Columns of LATENCY of one track's samples; the measure is for the caller to enter."""
+    if not len(since):
+        return np.empty((len(LATENCY), 0), np.int64)
     second = since // SECOND_NS
     first = int(second.min())
-    keys, counts = np.unique(
-        (second - first) * histogram.SIZE + histogram.indices(took), return_counts=True
-    )
-    fixed = np.full(len(counts), name), np.full(len(counts), measure)
+    keys, counts = tally((second - first) * histogram.SIZE + histogram.indices(took))
+    fixed = np.full(len(counts), name), np.zeros(len(counts), np.int64)
     return np.stack([keys // histogram.SIZE + first, *fixed, keys % histogram.SIZE, counts]).astype(
         np.int64
     )
@@ -288,14 +319,19 @@ def _histograms(name: int, measure: int, since: Times, took: Times) -> Times:
 
 def _paces(name: int, since: Times, took: Times, failed: Times) -> Times:
     """Columns of TICKS of one track."""
-    ticks = np.union1d(since // TICK_NS, failed // TICK_NS)
-    at = np.searchsorted(ticks, since // TICK_NS)
-    size = len(ticks)
+    answered, failures = since // TICK_NS, failed // TICK_NS
+    whole = np.concatenate([answered, failures])
+    if not len(whole):
+        return np.empty((len(TICKS), 0), np.int64)
+    first = int(whole.min())
+    size = int(whole.max()) - first + 1
+    ok = np.bincount(answered - first, minlength=size)
+    errors = np.bincount(failures - first, minlength=size)
     spent = np.zeros(size, np.int64)
-    np.add.at(spent, at, took)
-    ok = np.bincount(at, minlength=size)
-    errors = np.bincount(np.searchsorted(ticks, failed // TICK_NS), minlength=size)
-    return np.stack([ticks, np.full(size, name), ok, errors, spent]).astype(np.int64)
+    np.add.at(spent, answered - first, took)
+    held = np.flatnonzero(ok + errors)
+    fixed = np.full(len(held), name)
+    return np.stack([held + first, fixed, ok[held], errors[held], spent[held]]).astype(np.int64)
 
 
 def _rows(columns: tuple[str, ...], parts: list[Times]) -> Times:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
 from typing import Any
 
-import numpy as np
 from locust.stats import bucket_response_time
 
-from harness.load.recorder import SECOND_NS, Samples, Times, recorder
+from harness.load.recorder import SECOND_NS, Samples, recorder, tally
 
 
 def feed(stats: Any) -> None:
@@ -19,39 +18,47 @@ def feed(stats: Any) -> None:
             continue
         answers = drained.measures["response"]
         if len(answers.took):
+            batch = _Batch(answers, track.answer_bytes)
             for entry in (stats.total, stats.entries[track.name, track.method]):
-                _log(entry, answers, track.answer_bytes)
+                batch.log(entry)
         for failed_ns, kind in zip(drained.failed.took.tolist(), drained.kinds, strict=True):
             stats.log_request(track.method, track.name, failed_ns / 1e6, 0)
             stats.log_error(track.method, track.name, kind)
 
 
-def _log(entry: Any, answers: Samples, answer_bytes: int) -> None:
-    """What StatsEntry.log does for each, for all at once."""
-    now, took_ns = time.time(), answers.took
-    if entry.use_response_times_cache and entry.last_request_timestamp:
-        last = int(entry.last_request_timestamp)
-        if int(now) > last:
-            entry._cache_response_times(int(now) - 1)
-    count = len(took_ns)
-    entry.num_requests += count
-    # in the seconds in which they ended, or a rate would go up and down with our batches
-    ended = (answers.at + (time.time_ns() - time.monotonic_ns())) // SECOND_NS
-    for second, number in zip(*(it.tolist() for it in np.unique_counts(ended)), strict=True):
-        entry.num_reqs_per_sec[second] += number
-    entry.last_request_timestamp = now
-    entry.total_content_length += count * answer_bytes
-    entry.total_response_time += float(took_ns.sum()) / 1e6
-    least, most = float(took_ns.min()) / 1e6, float(took_ns.max()) / 1e6
-    entry.min_response_time = (
-        least if entry.min_response_time is None else min(entry.min_response_time, least)
-    )
-    entry.max_response_time = max(entry.max_response_time, most)
-    for value_ms, number in _counted(took_ns):
-        entry.response_times[bucket_response_time(value_ms)] += number
+class _Batch:
+    """Answers of one track, added up once for the two entries of Locust's that count them."""
 
+    def __init__(self, answers: Samples, answer_bytes: int) -> None:
+        took_ns = answers.took
+        self.count = len(took_ns)
+        self.content_length = self.count * answer_bytes
+        self.total_ms = float(took_ns.sum()) / 1e6
+        self.least_ms, self.most_ms = float(took_ns.min()) / 1e6, float(took_ns.max()) / 1e6
+        # rounded to 0.1 ms, which is more than Locust's own buckets tell
+        tenths, numbers = tally((took_ns + 50_000) // 100_000)
+        self.times: Counter[float] = Counter()
+        for value_ms, number in zip((tenths / 10).tolist(), numbers.tolist(), strict=True):
+            self.times[bucket_response_time(value_ms)] += number
+        # in the seconds in which they ended, or a rate would go up and down with our batches
+        ended, numbers = tally((answers.at + (time.time_ns() - time.monotonic_ns())) // SECOND_NS)
+        self.seconds = dict(zip(ended.tolist(), numbers.tolist(), strict=True))
 
-def _counted(took_ns: Times) -> Iterable[tuple[float, int]]:
-    """Distinct times in milliseconds, rounded to 0.1 ms, and how many of each."""
-    values, numbers = np.unique((took_ns + 50_000) // 100_000, return_counts=True)
-    return zip((values / 10).tolist(), numbers.tolist(), strict=True)
+    def log(self, entry: Any) -> None:
+        """What StatsEntry.log does for each, for all at once."""
+        now = time.time()
+        if entry.use_response_times_cache and entry.last_request_timestamp:
+            last = int(entry.last_request_timestamp)
+            if int(now) > last:
+                entry._cache_response_times(int(now) - 1)
+        entry.num_requests += self.count
+        for second, number in self.seconds.items():
+            entry.num_reqs_per_sec[second] += number
+        entry.last_request_timestamp = now
+        entry.total_content_length += self.content_length
+        entry.total_response_time += self.total_ms
+        least = entry.min_response_time
+        entry.min_response_time = self.least_ms if least is None else min(least, self.least_ms)
+        entry.max_response_time = max(entry.max_response_time, self.most_ms)
+        for bucket, number in self.times.items():
+            entry.response_times[bucket] += number

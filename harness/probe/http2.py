@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from typing import Any
 
 from harness.probe.answer import Answer, graded, milliseconds, no, not_tried
 from harness.probe.concurrency import SLEEP_MS, overlapping
@@ -97,7 +98,8 @@ class _Session:
             if not data:
                 raise ClosedError("closed the connection")
             self.first = self.first or data
-            for event in self._h2.receive_data(data):
+            events: list[Any] = self._h2.receive_data(data)  # each kind has its own fields
+            for event in events:
                 answer = self._open.get(getattr(event, "stream_id", 0) or 0)
                 kind = type(event).__name__
                 if kind == "ConnectionTerminated":

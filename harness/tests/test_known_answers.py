@@ -14,21 +14,13 @@ import pytest
 
 from harness.model import Load
 from harness.tests.loads import PLACEMENT, drive_stub, queue_responses, stub
+from harness.tests.quiet import needs_quiet, quietest
 from harness.tests.test_schedule import schedule
 
 pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
-TRIES = 5
 
-
-def quietest(measure, good):
-    for _ in range(TRIES):
-        result = measure()
-        if good(result):
-            return result
-    return result
-
-
+@needs_quiet
 def test_k1_constant_arrivals_fixed_service(tmp_path):
     """Every response is the service and the floor; nothing queues at half load."""
     with stub(tmp_path, "--service", "fixed:0.010", "--concurrency", 1) as server:
@@ -71,6 +63,7 @@ def off(both, q):
 
 
 @pytest.mark.parametrize(("knob", "draw"), STATIONS)
+@needs_quiet
 def test_k2_k3_poisson_arrivals_at_one_station(tmp_path, knob, draw):
     """One stall of the host moves the mean and the tail of seconds, but not the lower half."""
     both = quietest(
@@ -85,6 +78,7 @@ def test_k2_k3_poisson_arrivals_at_one_station(tmp_path, knob, draw):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("knob", "draw"), STATIONS)
+@needs_quiet
 def test_k2_k3_mean_and_tail_on_a_quiet_machine(tmp_path, knob, draw):
     both = quietest(
         lambda: station(tmp_path, knob, draw, 20.0),
@@ -108,6 +102,7 @@ def test_lindley_agrees_with_the_textbook():
 
 
 @pytest.mark.parametrize(("concurrency", "rate", "response"), [(1, 100, 0.080), (0, 800, 0.010)])
+@needs_quiet
 def test_k6_closed_load_at_a_fixed_service(tmp_path, concurrency, rate, response):
     """8 users: one at a time X = 1/D and R = N D; all at once X = N/D and R = D."""
     with stub(tmp_path, "--service", "fixed:0.010", "--concurrency", concurrency) as server:
@@ -214,6 +209,7 @@ def test_refused_connections_have_their_name(tmp_path):
     assert 10 < result.errors["connect-refused"] < 100  # tried again, but not in a busy loop
 
 
+@needs_quiet
 def test_k19_lognormal_service_below_a_millisecond(tmp_path):
     """p50 0.45 ms and p99 1.44 ms: stock Locust prints 0 and 1.
 
@@ -239,6 +235,7 @@ def test_k19_lognormal_service_below_a_millisecond(tmp_path):
     assert 0.00135 < p99 < 0.00165
 
 
+@needs_quiet
 def test_k15_busy_generator_is_named(tmp_path):
     """20 ms in every 50 are taken from the loop: lag says so, response has it, service less."""
     busy = tmp_path / "busy.py"
@@ -296,6 +293,7 @@ def test_locusts_own_totals_agree_exactly(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk here: apt-get install wrk")
+@needs_quiet
 def test_percentiles_agree_with_wrk(tmp_path):
     """The same server, service and connections, measured by another program."""
 

@@ -12,6 +12,7 @@ import pytest
 
 from harness.registry import data_folder
 from harness.tests.commands import gatebench, served, started
+from harness.tests.quiet import needs_quiet
 
 pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
@@ -34,6 +35,7 @@ def waits(tmp_path_factory):
     return cells_of(finished.document), folder / finished.document["run"], folder
 
 
+@needs_quiet
 def test_physics_of_two_workers_that_sleep(waits):
     cell = waits[0]["gunicorn-sync", "blocking-io"]
     assert 30 < cell["throughput_per_s"]["median"] <= 40
@@ -42,6 +44,7 @@ def test_physics_of_two_workers_that_sleep(waits):
     assert cell["errors"] == 0
 
 
+@needs_quiet
 def test_physics_of_an_event_loop_that_waits(waits):
     cell = waits[0]["uvicorn", "blocking-io"]
     assert cell["throughput_per_s"]["median"] == pytest.approx(640, rel=0.1)
@@ -122,6 +125,7 @@ def test_run_document_follows_the_contract(waits):
     assert cell["command"][1:3] == ["--loop", "uvloop"]
 
 
+@needs_quiet
 def test_report_prints_the_stored_run_again(waits):
     shown = gatebench("report", waits[1].name, cwd=waits[2])
     assert shown.code == 0
@@ -130,6 +134,7 @@ def test_report_prints_the_stored_run_again(waits):
     assert "| uvicorn |" in (waits[1] / "report.md").read_text()
 
 
+@needs_quiet
 def test_sampler_costs_little_and_sees_every_role(waits):
     import pandas as pd
 
@@ -294,6 +299,7 @@ def test_two_servers_that_share_a_missing_package_each_name_their_own_row(tmp_pa
         assert f"[servers.{cell['server']}]" in cell["reasons"][0]
 
 
+@needs_quiet
 def test_report_shows_what_sampling_cost(waits):
     assert 0 < waits[0]["uvicorn", "blocking-io"]["sampler_cpu_share"] < 0.05
     assert "sampling cost at most" in (waits[1] / "report.md").read_text()

@@ -9,7 +9,7 @@ import websockets.sync.server
 from harness.model import Load, MeasurementError
 from harness.ports import free_port
 from harness.tests.loads import Stub, drive_stub, locustfile, stub
-from harness.tests.test_known_answers import quietest
+from harness.tests.quiet import needs_quiet, quietest
 
 pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
@@ -124,6 +124,7 @@ def test_silent_stream_is_a_timeout(tmp_path):
     assert result.errors["timeout"] >= 6
 
 
+@needs_quiet
 def test_k27_long_poll_is_held_and_answered_with_the_event(tmp_path):
     """100 clients, an event each half second: 2 messages per second each, about 100 held."""
     with stub(tmp_path, period_s=0.5) as server:

@@ -13,6 +13,7 @@ from harness.model import Load
 from harness.process import Tree
 from harness.registry import load_registry
 from harness.sample import Sampler, Subject
+from harness.tests.quiet import needs_quiet
 
 pytestmark = pytest.mark.alone
 
@@ -50,6 +51,7 @@ def test_process_that_ends_is_kept_in_the_rows_and_no_longer_read(tmp_path):
 
 
 @pytest.mark.servers
+@needs_quiet
 def test_ten_processes_cost_less_than_two_percent_of_a_cpu(tmp_path):
     """uvicorn's parent, its resource tracker and eight workers, at ten samples a second."""
     registry = load_registry()

@@ -18,6 +18,7 @@ import pytest
 from harness.ports import free_port
 from harness.process import Tree
 from harness.tests.loads import certificate
+from harness.tests.quiet import needs_quiet, noisy
 from harness.verify import verify
 
 HARNESS = Path(__file__).parents[1]
@@ -170,7 +171,7 @@ def best(measure, at_most):
     """Measure until it is good enough, or ATTEMPTS times; the last figure is then too much."""
     for _ in range(ATTEMPTS):
         figure = measure()
-        if figure <= at_most:
+        if figure <= at_most or noisy():
             break
     assert figure <= at_most
 
@@ -178,6 +179,7 @@ def best(measure, at_most):
 # -- service times -----------------------------------------------------------------------------
 
 
+@needs_quiet
 def test_fixed_service_is_exact(stub):
     with stub("--service", "fixed:0.010") as it:
         client = it.client()
@@ -204,6 +206,7 @@ def test_fixed_service_is_exact(stub):
         ),
     ],
 )
+@needs_quiet
 def test_random_service_follows_its_seed(stub, service, draw, mean, sigma):
     count = 400
     source = random.Random(7)
@@ -237,6 +240,7 @@ def answers_in(clients, count):
 
 
 @pytest.mark.parametrize(("concurrency", "at_once"), [(1, 1), (2, 2), (0, 5)])
+@needs_quiet
 def test_concurrency_bounds_the_throughput(stub, concurrency, at_once):
     with stub("--service", "fixed:0.010", "--concurrency", concurrency) as it:
         clients = [it.client() for _ in range(5)]

@@ -12,8 +12,8 @@ import pytest
 from harness.model import Load, MeasurementError
 from harness.ports import free_port
 from harness.tests.loads import Stub, certificate, drive_stub, locustfile, stub
+from harness.tests.quiet import needs_quiet, quietest
 from harness.tests.test_frames import load
-from harness.tests.test_known_answers import quietest
 
 pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
@@ -178,6 +178,7 @@ def test_own_lack_of_ports_or_descriptors_has_its_name():
     assert errors.kind_of(ssl.SSLEOFError(8, "end")) == "early-close"
 
 
+@needs_quiet
 def test_first_byte_of_an_answer_in_pieces(tmp_path):
     """Pieces 0.1 ms apart: the first comes with the service time, the last later by the rest."""
     with stub(tmp_path, "--split", 30, "--service", "fixed:0.005") as server:
@@ -246,6 +247,7 @@ BUSY = (
 )
 
 
+@needs_quiet
 def test_reactor_notes_how_late_it_is_at_every_instant(tmp_path):
     with stub(tmp_path) as server:
         load = Load(1, "open", 10, "constant")
