@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -50,6 +51,23 @@ def test_physics_of_an_event_loop_that_waits(waits):
     assert cell["throughput_per_s"]["median"] == pytest.approx(640, rel=0.1)
     assert cell["slots"] is None
     assert not [reason for reason in cell["reasons"] if "wait" in reason]
+
+
+def test_row_of_the_readme_is_a_server_in_five_lines(tmp_path):
+    readme = (data_folder("apps").parent / "README.md").read_text("utf-8")
+    after = readme.split("A **server** is a row", 1)[1]
+    block = after.split("    # mine.toml\n", 1)[1].split("\n\n", 1)[0]
+    (tmp_path / "mine.toml").write_text(textwrap.dedent(block))
+    assert len(block.splitlines()) <= 8
+    finished = gatebench(
+        "run", "gunicorn-pywsgi", "--servers", "mine.toml", "--scenario", "hello", *QUICK,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert finished.code == 0, finished.err
+    (cell,) = finished.document["cells"]
+    assert cell["requests"] > 100
+    builtin = gatebench("list", "servers", "--json", cwd=tmp_path).document["servers"]
+    assert "gunicorn-pywsgi" not in {row["name"] for row in builtin}
 
 
 STOCK = """
