@@ -281,17 +281,17 @@ def do_serve(arguments: argparse.Namespace) -> int:
             "pid": server.tree.pid, "log": str(server.log), "command": server.argv,
             "versions": made.receipt,
         }  # fmt: skip
-        if arguments.json:
-            _print_json(document)
-        else:
-            out.print(
-                f"{cell.server.label} serves app {cell.app.name} at {server.url}", markup=False
-            )
-            out.print(
-                f"  {' '.join(server.argv)}\n  log: {server.log}", markup=False, soft_wrap=True
-            )
-            out.print("Ctrl-C ends it.")
-        try:
+        try:  # whoever reads what is printed may end it at once
+            if arguments.json:
+                _print_json(document)
+            else:
+                out.print(
+                    f"{cell.server.label} serves app {cell.app.name} at {server.url}", markup=False
+                )
+                out.print(
+                    f"  {' '.join(server.argv)}\n  log: {server.log}", markup=False, soft_wrap=True
+                )
+                out.print("Ctrl-C ends it.")
             while server.tree.wait(0.5) is None:
                 continue
         except KeyboardInterrupt:
