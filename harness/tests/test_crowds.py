@@ -7,7 +7,7 @@ from harness.drive import drive
 from harness.model import Load, Timing
 from harness.tests.loads import PLACEMENT, SCENARIOS, Result, stub
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = pytest.mark.servers
 
 
 def crowd(folder, users, scenario, duration_s):

@@ -22,7 +22,7 @@ from harness.launch import free_port
 from harness.process import Tree, last_lines
 from harness.tests.loads import HARNESS, Stub, stub
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = pytest.mark.servers
 
 ROOT = HARNESS.parent
 CHROMIUM = Path("/usr/bin/chromium")

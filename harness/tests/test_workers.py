@@ -27,7 +27,7 @@ from harness.tests.builders import RunBuilder, cell, closed
 from harness.tests.commands import started
 from harness.tests.loads import HARNESS, PLACEMENT, SCENARIOS, Result, drive_stub, stub
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = pytest.mark.servers
 
 # every process that sends writes down what it knows itself, by Locust's own statistics and ours
 TELLING = """
