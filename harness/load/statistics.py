@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from locust.stats import bucket_response_time
+from locust.stats import StatsError, bucket_response_time
 
 from harness.load.recorder import SECOND_NS, Samples, recorder, tally
 
@@ -14,20 +14,23 @@ from harness.load.recorder import SECOND_NS, Samples, recorder, tally
 def feed(stats: Any) -> None:
     """Drain the recorder, and add to Locust's statistics what it does not count itself."""
     for track, drained in recorder.drain():
-        if track.foreign:
+        if track.foreign or not (drained.kinds or len(drained.measures["response"].took)):
             continue
-        answers = drained.measures["response"]
-        if len(answers.took):
-            batch = _Batch(answers, track.answer_bytes)
-            for entry in (stats.total, stats.entries[track.name, track.method]):
-                batch.log(entry)
-        for failed_ns, kind in zip(drained.failed.took.tolist(), drained.kinds, strict=True):
-            stats.log_request(track.method, track.name, failed_ns / 1e6, 0)
-            stats.log_error(track.method, track.name, kind)
+        entries = (stats.total, stats.entries[track.name, track.method])
+        for samples, failed in ((drained.measures["response"], False), (drained.failed, True)):
+            if len(samples.took):
+                batch = _Batch(samples, 0 if failed else track.answer_bytes)
+                for entry in entries:
+                    batch.log(entry, failed)
+        for kind in drained.kinds:
+            key = StatsError.create_key(track.method, track.name, kind)
+            if key not in stats.errors:
+                stats.errors[key] = StatsError(track.method, track.name, kind)
+            stats.errors[key].occurred()
 
 
 class _Batch:
-    """Answers of one track, added up once for the two entries of Locust's that count them."""
+    """Answers or failures of one track, added up once for the two of Locust's entries."""
 
     def __init__(self, answers: Samples, answer_bytes: int) -> None:
         took_ns = answers.took
@@ -44,8 +47,8 @@ class _Batch:
         ended, numbers = tally((answers.at + (time.time_ns() - time.monotonic_ns())) // SECOND_NS)
         self.seconds = dict(zip(ended.tolist(), numbers.tolist(), strict=True))
 
-    def log(self, entry: Any) -> None:
-        """What StatsEntry.log does for each, for all at once."""
+    def log(self, entry: Any, failed: bool) -> None:
+        """What StatsEntry.log and log_error do for each, for all at once."""
         now = time.time()
         if entry.use_response_times_cache and entry.last_request_timestamp:
             last = int(entry.last_request_timestamp)
@@ -54,6 +57,9 @@ class _Batch:
         entry.num_requests += self.count
         for second, number in self.seconds.items():
             entry.num_reqs_per_sec[second] += number
+            if failed:
+                entry.num_fail_per_sec[second] += number
+        entry.num_failures += self.count * failed
         entry.last_request_timestamp = now
         entry.total_content_length += self.content_length
         entry.total_response_time += self.total_ms
