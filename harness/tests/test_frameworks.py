@@ -56,6 +56,7 @@ def test_framework_answers_the_whole_contract(framework, tmp_path):
     assert "Traceback" not in log, log
 
 
+@pytest.mark.alone  # a verdict among other tests would be theirs
 def test_framework_is_measured_like_the_raw_app(tmp_path):
     done = gatebench(
         "run", "uvicorn", "--app", "fastapi", "--scenario", "hello", "--users", "4",

@@ -358,6 +358,7 @@ def test_app_answers_the_contract_through_the_proxy_but_for_what_its_row_says(na
                 CHECKS[check](Peer(running.host, running.port, timeout_s=2.0))
 
 
+@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 @needs_both
 def test_run_through_proxies_is_measured_and_told_apart(tmp_path):
@@ -383,6 +384,7 @@ def test_run_through_proxies_is_measured_and_told_apart(tmp_path):
         assert "127.0.0.1" in (trial / "proxy.conf").read_text()
 
 
+@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 @needs_both
 def test_proxy_that_is_killed_fails_its_trial_and_the_next_is_measured(tmp_path):
@@ -425,6 +427,7 @@ def test_killed_harness_leaves_no_process_of(name, tmp_path):
 NGINX = FRONT.replace("mine -", "nginx -")
 
 
+@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 @needs_both
 @pytest.mark.parametrize(

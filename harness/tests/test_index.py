@@ -104,6 +104,7 @@ def test_index_is_asked_for_the_servers_python(python, option):
     assert all(call[call.index(option) + 1] == python for call in index.calls)
 
 
+@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 def test_real_index_lists_what_is_released():
     assert feature_versions(UVICORN, "0.30.0..0.32.0") == ["0.30", "0.31", "0.32.0"]
@@ -111,6 +112,7 @@ def test_real_index_lists_what_is_released():
         feature_versions(UVICORN, "900..901")
 
 
+@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 def test_versions_of_a_list_are_rows_that_show_what_was_installed(tmp_path):
     finished = gatebench(

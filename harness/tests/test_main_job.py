@@ -15,7 +15,7 @@ from harness.registry import data_folder
 from harness.tests.commands import gatebench, served, started
 from harness.tests.quiet import needs_quiet
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
 QUICK = ["--duration", "2s", "--warmup", "1s", "--json"]
 
@@ -36,7 +36,6 @@ def waits(tmp_path_factory):
     return cells_of(finished.document), folder / finished.document["run"], folder
 
 
-@pytest.mark.alone
 @needs_quiet
 def test_physics_of_two_workers_that_sleep(waits):
     cell = waits[0]["gunicorn-sync", "blocking-io"]
@@ -46,7 +45,6 @@ def test_physics_of_two_workers_that_sleep(waits):
     assert cell["errors"] == 0
 
 
-@pytest.mark.alone
 @needs_quiet
 def test_physics_of_an_event_loop_that_waits(waits):
     cell = waits[0]["uvicorn", "blocking-io"]
@@ -106,7 +104,6 @@ def test_own_locustfile_with_a_stock_user_is_measured_and_marked(tmp_path):
     assert int(shown.split()[2]) < 2.2 * cell["requests"]
 
 
-@pytest.mark.alone
 def test_no_answer_is_faster_than_its_wait(waits):
     import pandas as pd
 
@@ -119,7 +116,6 @@ def test_no_answer_is_faster_than_its_wait(waits):
         assert high.min() > 50_000_000
 
 
-@pytest.mark.alone
 def test_littles_law_holds_in_what_is_stored(waits):
     import pandas as pd
 
@@ -132,7 +128,6 @@ def test_littles_law_holds_in_what_is_stored(waits):
         assert inside["response_sum_ns"].sum() / 1e9 / window_s == pytest.approx(32, rel=0.05)
 
 
-@pytest.mark.alone
 def test_run_document_follows_the_contract(waits):
     cell = waits[0]["uvicorn", "blocking-io"]
     assert cell["workers"] == 2
@@ -148,7 +143,6 @@ def test_run_document_follows_the_contract(waits):
     assert cell["command"][1:3] == ["--loop", "uvloop"]
 
 
-@pytest.mark.alone
 @needs_quiet
 def test_report_prints_the_stored_run_again(waits):
     shown = gatebench("report", waits[1].name, cwd=waits[2])
@@ -158,7 +152,6 @@ def test_report_prints_the_stored_run_again(waits):
     assert "| uvicorn |" in (waits[1] / "report.md").read_text()
 
 
-@pytest.mark.alone
 @needs_quiet
 def test_sampler_costs_little_and_sees_every_role(waits):
     import pandas as pd
@@ -324,7 +317,6 @@ def test_two_servers_that_share_a_missing_package_each_name_their_own_row(tmp_pa
         assert f"[servers.{cell['server']}]" in cell["reasons"][0]
 
 
-@pytest.mark.alone
 @needs_quiet
 def test_report_shows_what_sampling_cost(waits):
     assert 0 < waits[0]["uvicorn", "blocking-io"]["sampler_cpu_share"] < 0.05

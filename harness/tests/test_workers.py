@@ -158,6 +158,7 @@ def test_killed_worker_is_named_and_what_it_reported_is_kept(tmp_path):
     assert result.histogram()["count"].sum() == result.summary["ok"]
 
 
+@pytest.mark.alone  # a verdict among other tests would be theirs
 def test_run_goes_on_after_a_trial_whose_worker_was_killed(tmp_path):
     arguments = ["run", "waitress", "--scenario", "hello", "--blocks", "2", "--processes", "2"]
     arguments += ["--users", "4", "--duration", "3s", "--warmup", "500ms", "--json"]
