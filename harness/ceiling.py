@@ -7,34 +7,29 @@ run's own: same scenario file, users and processes.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psutil
 
+from harness.companion import NULL_RESPONDER, companion
 from harness.drive import drive
 from harness.model import Cell, Load, MeasurementError, Placement, Scenario, Timing
-from harness.ports import HOST, free_port
-from harness.process import Tree, last_lines, scratch_folder
+from harness.ports import HOST
+from harness.process import Tree, scratch_folder
 
 GREETING = b"Hello, world!"  # its answer to any GET
-RESPONDER = Path(__file__).with_name("null_responder.py")
 ANSWERS = {"hello", "echo", "websocket_echo"}  # the checks that the null responder would pass
 TIMING = Timing(0.5, 2.0)
-READY_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
     """One scenario against the null responder.
 
-    `throughput_per_s` right answers per second; CPU shares are of one CPU each. `failure` says
-    why there are no numbers.
+    `throughput_per_s` right answers per second; the generator's share is of the CPUs that its
+    processes can use, the responder's of one. `failure` says why there are no numbers.
     """
 
     scenario: str
@@ -43,19 +38,6 @@ class Ceiling:
     generator_cpu_share: float | None = None
     responder_cpu_share: float | None = None
     failure: str | None = None
-
-
-@contextmanager
-def null_responder(cpus: Sequence[int], log: Path) -> Iterator[tuple[str, Tree]]:
-    """The null responder on its CPUs; yields its URL and its tree."""
-    port = free_port()
-    argv = [sys.executable, "-I", "-S", str(RESPONDER), str(port)]
-    with Tree(argv, cwd=log.parent, env={"PATH": os.defpath}, log=log, cpus=cpus) as tree:
-        deadline = time.monotonic() + READY_WITHIN_S
-        while "ready" not in last_lines(log):
-            if tree.wait(0.01) is not None or time.monotonic() > deadline:
-                raise MeasurementError("the null responder did not start", log=last_lines(log))
-        yield f"http://{HOST}:{port}", tree
 
 
 def comparable(cells: Iterable[Cell]) -> list[tuple[Scenario, Load]]:
@@ -72,10 +54,15 @@ def comparable(cells: Iterable[Cell]) -> list[tuple[Scenario, Load]]:
 
 
 def _answerable(scenario: Scenario) -> Scenario | None:
-    """What of a scenario the null responder can answer: its bytes, but no waits."""
+    """What of a scenario the null responder can answer: its bytes, but no waits.
+
+    Users that rest do not seek the generator's limit.
+    """
     request = scenario.request
+    if scenario.wait_s or scenario.pause_s:
+        return None
     if request is None:
-        return scenario if set(scenario.checks) <= ANSWERS and not scenario.wait_s else None
+        return scenario if set(scenario.checks) <= ANSWERS else None
     if request.method not in ("GET", "POST"):
         return None
     # to a user's own request it gives an answer of its own
@@ -89,12 +76,15 @@ def measure(scenario: Scenario, load: Load, placement: Placement) -> Ceiling:
     try:
         with (
             scratch_folder() as work,
-            null_responder(placement.server, work / "responder.log") as (url, tree),
+            companion(NULL_RESPONDER, log=work / "responder.log", cpus=placement.server) as (
+                port,
+                tree,
+            ),
             drive(
                 scenario,
                 load,
                 TIMING,
-                url=url,
+                url=f"http://{HOST}:{port}",
                 work=work / "locust",
                 cpus=placement.generator,
             ) as driving,
@@ -116,10 +106,11 @@ def measure(scenario: Scenario, load: Load, placement: Placement) -> Ceiling:
         (began, before_s), (ended, after_s) = seen[0], seen[-1]
         busy = (after_s - before_s) / (ended - began)
     window_s = (summary["end_ns"] - summary["start_ns"]) / 1e9
+    cpus = min(load.processes, len(placement.generator))
     return replace(
         unmeasured,
         throughput_per_s=summary["ok"] / window_s,
-        generator_cpu_share=summary["cpu_s"] / window_s,
+        generator_cpu_share=summary["cpu_s"] / window_s / cpus,
         responder_cpu_share=busy,
     )
 

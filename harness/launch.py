@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.companion import UPSTREAM, companion
 from harness.conversation import ContractError
 from harness.front import Behind, RunningFront, command_behind, stand
 from harness.model import (
@@ -31,7 +31,6 @@ from harness.ports import HOST, free_port, listener, listeners, told
 from harness.process import Ending, StartError, Tree, last_lines, scratch_folder
 from harness.verify import answer_to, answers_hello, expect_own, whoami
 
-UPSTREAM = Path(__file__).with_name("upstream.py")
 LAUNCHERS = Path(__file__).with_name("launchers")
 READY_WITHIN_S = 30.0
 WORKERS_WITHIN_S = 10.0
@@ -228,14 +227,7 @@ def launch(
 @contextmanager
 def upstream(log: Path, cpus: Sequence[int] = ()) -> Iterator[str]:
     """The slow upstream that apps ask for `/upstream/<ms>`; yields its `host:port`."""
-    port = free_port()
-    argv = [sys.executable, "-I", "-S", str(UPSTREAM), str(port)]
-    env = {"PATH": os.defpath}
-    with Tree(argv, cwd=log.parent, env=env, log=log, cpus=cpus) as tree:
-        deadline = time.monotonic() + READY_WITHIN_S
-        while "ready" not in last_lines(log):
-            if tree.wait(0.01) is not None or time.monotonic() > deadline:
-                raise MeasurementError("the slow upstream did not start", log=last_lines(log))
+    with companion(UPSTREAM, log=log, cpus=cpus) as (port, _):
         yield f"{HOST}:{port}"
 
 

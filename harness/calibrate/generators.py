@@ -23,14 +23,13 @@ import psutil
 from harness import histogram
 from harness.calibrate import wrk
 from harness.calibrate.plan import OURS, WEBSOCKET_CLIENT, WRK, window_s
+from harness.companion import NULL_RESPONDER, STUB, companion
 from harness.drive import Driven, drive
 from harness.model import Load, MeasurementError, Placement, Scenario, Timing
-from harness.ports import HOST, free_port
+from harness.ports import HOST
 from harness.process import Tree, last_lines, scratch_folder
 
 HERE = Path(__file__).parent
-RESPONDER = HERE.parent / "null_responder.py"
-STUB = HERE.parent / "stub.py"
 RIVALS = HERE / "rivals.py"
 METER = HERE / "meter.py"
 PACKAGES = ("locust", "gevent", "geventhttpclient", "requests", WEBSOCKET_CLIENT)
@@ -137,7 +136,7 @@ def missing() -> dict[str, str]:
 
 def throughput(part: str, generator: str, bench: Bench) -> Figures:
     """Requests (or messages) per second and per CPU-second, closed, against the null responder."""
-    with scratch_folder() as work, serve(RESPONDER, work, bench) as server:
+    with scratch_folder() as work, serve(NULL_RESPONDER, work, bench) as server:
         gauge = Gauge(server.tree.pid)
         if generator == OURS:
             driven = _drive(part, Load(CONNECTIONS), server, work, bench, gauge)
@@ -186,7 +185,7 @@ def latency(
     Either at `rate_per_s` against the null responder, or closed on `connections` against a
     stub that takes `service_s` seconds for each answer.
     """
-    program = RESPONDER if service_s is None else STUB
+    program = NULL_RESPONDER if service_s is None else STUB
     knobs = () if service_s is None else ("--service", f"fixed:{service_s}")
     with scratch_folder() as work, serve(program, work, bench, *knobs) as server:
         gauge = Gauge(server.tree.pid)
@@ -241,14 +240,8 @@ def idle(part: str, generator: str, bench: Bench) -> Figures:
 @contextmanager
 def serve(program: Path, work: Path, bench: Bench, *knobs: str) -> Iterator[Server]:
     """A server of ours on the server's CPUs, once it is ready."""
-    port, log = free_port(), work / "server.log"
-    argv = [sys.executable, "-I", "-S", str(program), str(port), *knobs]
-    env = {"PATH": os.defpath}
-    with Tree(argv, cwd=work, env=env, log=log, cpus=bench.placement.server) as tree:
-        deadline = time.monotonic() + STARTED_WITHIN_S
-        while "ready" not in last_lines(log):
-            if tree.wait(0.01) is not None or time.monotonic() > deadline:
-                raise MeasurementError(f"{program.stem} did not start", log=last_lines(log))
+    cpus = bench.placement.server
+    with companion(program, *knobs, log=work / "server.log", cpus=cpus) as (port, tree):
         yield Server(f"http://{HOST}:{port}", port, tree)
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import shutil
 import ssl
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,11 +18,10 @@ import pandas as pd
 import pytest
 
 from harness import histogram
+from harness.companion import STUB, companion
 from harness.drive import Driven, drive
 from harness.machine import place, usable_cpus
 from harness.model import Load, Timing
-from harness.ports import free_port
-from harness.process import Tree
 from harness.registry import load_registry
 
 HARNESS = Path(__file__).parent.parent
@@ -55,15 +51,13 @@ class Stub:
 @contextmanager
 def stub(folder: Path, *knobs: object, url: str = "", period_s: float = 0.5) -> Iterator[Stub]:
     """The stub on the server's CPUs; `url` to reach it otherwise than over TCP."""
-    port = free_port()
-    log = folder / f"stub-{port}.log"
-    argv = [sys.executable, "-I", "-S", str(HARNESS / "stub.py"), str(port), *map(str, knobs)]
-    env = {"PATH": os.defpath, "GATEBENCH_PERIOD_NS": str(int(period_s * 1e9))}
-    with Tree(argv, cwd=folder, env=env, log=log, cpus=PLACEMENT.server) as tree:
-        deadline = time.monotonic() + 10.0
-        while not log.exists() or "ready\n" not in log.read_text():
-            assert tree.wait(0.01) is None, log.read_text()
-            assert time.monotonic() < deadline
+    log = folder / f"stub-{next(_numbers)}.log"
+    variables = {"GATEBENCH_PERIOD_NS": str(int(period_s * 1e9))}
+    words = map(str, knobs)
+    with companion(STUB, *words, log=log, cpus=PLACEMENT.server, variables=variables) as (
+        port,
+        tree,
+    ):
         yield Stub(url.format(port=port) or f"http://127.0.0.1:{port}", port, tree.pid)
 
 

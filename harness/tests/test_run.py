@@ -267,7 +267,11 @@ def test_everyone_is_given_what_the_plan_says(conducted, fake):
 
 
 def test_generator_is_measured_once_for_each_scenario_before_the_first_trial(tmp_path, fake, watch):
-    works = [scenario(), scenario("blocking-io", wait_s=0.05, checks=("hello", "sleep"))]
+    works = [
+        scenario(),
+        scenario("blocking-io", wait_s=0.05, checks=("hello", "sleep")),
+        scenario("websocket-idle", pause_s=20.0),  # its users rest, and show no limit
+    ]
     cells = [cell(name, work) for name in ("a", "b") for work in works]
     plan = replace(plan_of(), cells=tuple(cells), blocks=2)
     writer = RunWriter(tmp_path, plan.facts())
@@ -275,7 +279,7 @@ def test_generator_is_measured_once_for_each_scenario_before_the_first_trial(tmp
     next(trials)
     assert fake.ceilings == [("hello", Load(10), plan.placement)]
     assert watch.ceilings == ["hello"]
-    assert len(list(trials)) == 7
+    assert len(list(trials)) == 11
     assert len(fake.ceilings) == 1
     (ceiling,) = read_run(writer.path).ceilings
     assert (ceiling["scenario"], ceiling["throughput_per_s"]) == ("hello", 100_000.0)
