@@ -53,7 +53,7 @@ class Drive:
         """The newest progress; None while users are being spawned."""
         try:
             return Progress(**json.loads((self._work / "progress.json").read_text("utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, json.JSONDecodeError):  # not there, or being written
             return None
 
     def watch(self) -> Iterator[Progress]:

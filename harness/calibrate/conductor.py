@@ -6,13 +6,12 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harness.calibrate.generators import Bench, Figures, idle, latency, throughput
-from harness.calibrate.plan import OURS, PARTS, Plan, Step
+from harness.calibrate.generators import Bench, Figures, idle, throughput
+from harness.calibrate.latency import added_latency, agreement
+from harness.calibrate.plan import AGREEMENT, OURS, PARTS, Plan, Step
 from harness.model import MeasurementError
 
 SHARE_OF_HELLO = 0.1
-FIXED_CONNECTIONS = 8
-FIXED_SERVICE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +27,15 @@ class Measurement:
 def conduct(plan: Plan, bench: Bench) -> Iterable[Measurement]:
     """Measure every step of the plan, each yielded when it is done."""
     reached: list[float] = []
+    at_once: dict[str, Figures] = {}  # those of the other generator, measured in the same pair
     for step in plan.order():
         try:
-            measurement = Measurement(step, measure(step, bench, reached))
+            if step.part is PARTS[AGREEMENT]:
+                at_once = at_once or agreement(bench, set(step.part.generators) - set(plan.missing))
+                figures = at_once.pop(step.generator)
+            else:
+                figures = measure(step, bench, reached)
+            measurement = Measurement(step, figures)
         except MeasurementError as error:
             measurement = Measurement(step, failure=str(error), log=error.log)
         if step.part is PARTS["hello"] and step.generator == OURS and measurement.figures:
@@ -44,11 +49,7 @@ def measure(step: Step, bench: Bench, reached: list[float]) -> Figures:
         return throughput(step.part.name, step.generator, bench)
     if step.part.kind == "idle":
         return idle(step.part.name, step.generator, bench)
-    if step.part is PARTS["agreement"]:
-        return latency(
-            step.generator, bench, connections=FIXED_CONNECTIONS, service_s=FIXED_SERVICE_S
-        )
     if not reached:
         raise MeasurementError("it takes a tenth of hello's rate, and hello gave none")
     rate = SHARE_OF_HELLO * statistics.median(reached)
-    return latency(step.generator, bench, rate_per_s=rate)
+    return added_latency(step.generator, bench, rate)

@@ -55,6 +55,8 @@ METHOD: dict[Kind, tuple[str, ...]] = {
         "added-latency: gatebench sends at even spaces and times each from its sending (service); "
         "wrk's connections wait 0-20 ms between requests, in whole milliseconds, so some of its "
         "requests queue behind each other, which is counted as the server's.",
+        "agreement: both load the same server in the same seconds from the same CPU, so that what "
+        "stalls one stalls the other.",
         "Percentiles: wherever a latency is above twice the mean interval wrk adds others that it "
         "believes were omitted. The differences are of our percentiles with the same added to "
         "them (p50_as_wrk_s ...); those in our own row are of what was measured.",

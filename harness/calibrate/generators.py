@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-from harness import histogram
 from harness.calibrate import wrk
 from harness.calibrate.plan import OURS, WEBSOCKET_CLIENT, WRK, window_s
 from harness.companion import NULL_RESPONDER, STUB, companion
 from harness.drive import Driven, drive
-from harness.model import Load, MeasurementError, Placement, Scenario, Timing
+from harness.model import Load, MeasurementError, Placement, Progress, Scenario, Timing
 from harness.ports import HOST
 from harness.process import Tree, last_lines, scratch_folder
 
@@ -36,8 +35,6 @@ PACKAGES = ("locust", "gevent", "geventhttpclient", "requests", WEBSOCKET_CLIENT
 
 CONNECTIONS = 32
 WARMUP_S = 0.5  # of those that know what a warm-up is; wrk's few first requests are not many
-OPEN_USERS = 512  # requests of an open load that may be in flight
-DELAY_S = 0.010  # between two requests of a connection of wrk's, on average
 FEW, MANY = 10, 2000  # connections, to see what one more costs
 SPARE_FILES = 100
 SETTLE_S = 0.5  # before memory is read
@@ -45,7 +42,6 @@ IDLE_S = 1.0  # how long processor time is watched while all is idle
 STARTED_WITHIN_S = 30.0
 ENDED_WITHIN_S = 30.0
 POLL_S = 0.1
-PERCENTILES = (50, 90, 99)
 
 Figures = dict[str, float]
 
@@ -139,7 +135,7 @@ def throughput(part: str, generator: str, bench: Bench) -> Figures:
     with scratch_folder() as work, serve(NULL_RESPONDER, work, bench) as server:
         gauge = Gauge(server.tree.pid)
         if generator == OURS:
-            driven = _drive(part, Load(CONNECTIONS), server, work, bench, gauge)
+            driven = drive_ours(part, Load(CONNECTIONS), server, work, bench, gauge)
             window = (driven.summary["start_ns"], driven.summary["end_ns"])
             ok, failed = driven.summary["ok"], driven.summary["failed"]
             cpu_s, spent_s = driven.summary["cpu_s"], (window[1] - window[0]) / 1e9
@@ -152,7 +148,7 @@ def throughput(part: str, generator: str, bench: Bench) -> Figures:
                 server.url, connections=CONNECTIONS, duration_s=bench.duration_s,
                 script=script, header=header,
             )  # fmt: skip
-            output, used = _wrk(argv, work, bench, gauge)
+            output, used = run_wrk(argv, work, bench, gauge)
             window = (used["start_ns"], used["end_ns"])
             ok, failed = output.requests, sum(output.errors.values())
             cpu_s, spent_s = used["cpu_s"], output.seconds
@@ -174,47 +170,6 @@ def throughput(part: str, generator: str, bench: Bench) -> Figures:
             "server_cpu_share": gauge.share(*window),
             "errors": failed,
         }
-
-
-def latency(
-    generator: str, bench: Bench, *, rate_per_s: float | None = None,
-    connections: int = 0, service_s: float | None = None,
-) -> Figures:  # fmt: skip
-    """Times from sending to the answer's last byte, in seconds.
-
-    Either at `rate_per_s` against the null responder, or closed on `connections` against a
-    stub that takes `service_s` seconds for each answer.
-    """
-    program = NULL_RESPONDER if service_s is None else STUB
-    knobs = () if service_s is None else ("--service", f"fixed:{service_s}")
-    with scratch_folder() as work, serve(program, work, bench, *knobs) as server:
-        gauge = Gauge(server.tree.pid)
-        if generator == OURS:
-            load, measure = Load(connections), "response"
-            if rate_per_s is not None:
-                load, measure = Load(OPEN_USERS, "open", rate_per_s, "constant"), "service"
-            driven = _drive("hello", load, server, work, bench, gauge)
-            window_s = (driven.summary["end_ns"] - driven.summary["start_ns"]) / 1e9
-            ok, failed = driven.summary["ok"], driven.summary["failed"]
-            unsent = driven.summary.get("unsent", 0)
-            at_once = connections or max(1, round(DELAY_S * (rate_per_s or 0.0)))
-            times = _percentiles(driven, measure, at_once * window_s / max(1, ok))
-        else:
-            script = None
-            if rate_per_s is not None:
-                connections = max(1, round(rate_per_s * DELAY_S))
-                script = work / "delay.lua"
-                script.write_text(wrk.DELAY % (2000 * DELAY_S), "ascii")
-            argv = wrk.command(
-                server.url, connections=connections, duration_s=bench.duration_s, script=script
-            )
-            output, _ = _wrk(argv, work, bench, gauge)
-            ok, failed, unsent = output.requests, sum(output.errors.values()), 0
-            window_s = output.seconds
-            times = {f"p{q}_s": output.percentiles_s.get(q, 0.0) for q in PERCENTILES}
-        if ok <= 0 or not all(times.values()):
-            raise MeasurementError(f"{generator} had no right answer, and {failed} errors")
-        return {"requests_per_s": ok / window_s, **times, "errors": failed, "unsent": unsent}
 
 
 def idle(part: str, generator: str, bench: Bench) -> Figures:
@@ -245,20 +200,26 @@ def serve(program: Path, work: Path, bench: Bench, *knobs: str) -> Iterator[Serv
         yield Server(f"http://{HOST}:{port}", port, tree)
 
 
-def _drive(name: str, load: Load, server: Server, work: Path, bench: Bench, gauge: Gauge) -> Driven:
+def drive_ours(
+    name: str, load: Load, server: Server, work: Path, bench: Bench, gauge: Gauge,
+    at: Callable[[Progress], None] = lambda _: None,
+) -> Driven:  # fmt: skip
+    """Our load on a scenario of ours; `at` is told of its progress."""
     with drive(
         bench.scenario(name), load, Timing(WARMUP_S, bench.duration_s),
         url=server.url, work=work / "drive", cpus=bench.cpu,
     ) as driving:  # fmt: skip
-        for _ in driving.watch():
+        for progress in driving.watch():
+            at(progress)
             gauge.read()
         gauge.read()
         return driving.result()
 
 
-def _wrk(
+def run_wrk(
     argv: Sequence[str], work: Path, bench: Bench, gauge: Gauge
 ) -> tuple[wrk.Output, dict[str, Any]]:
+    """What a run of wrk printed, and what the kernel counted of it."""
     metered = [sys.executable, "-I", "-S", str(METER), str(work / "used.json"), *argv]
     log = work / "log"
     with Tree(metered, cwd=work, env=_environment(work), log=log, cpus=bench.cpu) as tree:
@@ -343,23 +304,6 @@ def _holding(
         argv = wrk.command(server.url, connections=connections, duration_s=60.0)
         with Tree(argv, cwd=work, env=_environment(work), log=work / "log", cpus=bench.cpu) as tree:
             yield tree
-
-
-def _percentiles(driven: Driven, measure: str, interval_s: float) -> Figures:
-    """Percentiles in seconds, and those that wrk would print of the same answers."""
-    frame = driven.latency.to_pandas()
-    frame = frame[(frame["measure"] == measure) & (frame["second"] >= 0)]
-    buckets, counts = frame["bucket"].to_numpy(), frame["count"].to_numpy()
-    if not counts.sum():
-        raise MeasurementError("gatebench had no right answer")
-    times: Figures = {}
-    for q in PERCENTILES:
-        times[f"p{q}_s"] = histogram.percentile_s(buckets, counts, q) or 0.0
-    low, high = histogram.bounds(buckets)
-    as_wrk = wrk.corrected(np.repeat((low + high - 1) / 2e9, counts), interval_s)
-    for q in PERCENTILES:
-        times[f"p{q}_as_wrk_s"] = float(np.percentile(as_wrk, q))
-    return times
 
 
 def _cpu_s(pid: int) -> float:

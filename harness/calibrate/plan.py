@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["throughput", "latency", "idle"]
+AGREEMENT = "agreement"
 
 OURS, WRK = "gatebench", "wrk"
 HTTP_USER, FAST_USER, WEBSOCKET_CLIENT = "HttpUser", "FastHttpUser", "websocket-client"
@@ -52,9 +53,9 @@ PARTS = {
             (OURS, WRK),
         ),
         Part(
-            "agreement",
+            AGREEMENT,
             "latency",
-            "GET / of a server that takes 1 ms, 8 connections, closed",
+            "GET / of one server that takes 5 ms, by both at the same time, 8 connections each",
             (OURS, WRK),
         ),
         Part("idle-http", "idle", "connections that wait for an answer", (OURS, WRK)),

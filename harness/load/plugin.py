@@ -37,6 +37,7 @@ from harness.load.schedule import schedule
 from harness.load.statistics import feed
 
 PROGRESS_S = 0.25
+SLATE_BYTES = 256  # more than any progress is long
 GATHER_S = 5.0
 LEAD_S = 0.2  # from the word to the beginning, where the word has to travel
 DRAIN_S = 5.0
@@ -204,9 +205,10 @@ class Part:
         self._final = final
 
     def report(self) -> Report:
-        """What came since the last report; its `final` is there once all is over."""
+        """What was counted since the last report; its `final` is there once all is over."""
         final = self._final
-        feed(self._environment.stats)
+        if final is not None:
+            feed(self._environment.stats)
         return recorder.take() | {"final": final}
 
     def _schedule(self) -> Any:
@@ -225,6 +227,7 @@ class Lead:
         self._collector = Collector()
         self._heard = Event()
         self._attached_ns = time.monotonic_ns()  # no user is there before
+        self._slate: int | None = None
         self.refresh: Callable[[], None] = lambda: None
         self.alive: Callable[[str], bool] = lambda _process: True
 
@@ -266,16 +269,14 @@ class Lead:
         return [f"{processes.index(each) + 1} of {of} ({each})" for each in waiting]
 
     def _progress(self, window: Window) -> None:
+        """Say how far it is, in the same place always: a new file would take milliseconds."""
         done, failed = self._collector.progress()
-        _write(
-            self._work / "progress.json",
-            {
-                "at_ns": time.monotonic_ns(),
-                **window._asdict(),
-                "done": done,
-                "failed": failed,
-            },
-        )
+        known = {"at_ns": time.monotonic_ns(), **window._asdict(), "done": done, "failed": failed}
+        text = json.dumps(known).ljust(SLATE_BYTES).encode("ascii")
+        if self._slate is None:
+            path = self._work / "progress.json"
+            self._slate = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.pwrite(self._slate, text, 0)
 
     def _facts(self) -> Report:
         return {
@@ -311,12 +312,6 @@ def _rss_bytes() -> int:
 def _sleep_until(instant_ns: int) -> None:
     while (left_s := (instant_ns - time.monotonic_ns()) / 1e9) > 0:
         gevent.sleep(left_s)
-
-
-def _write(path: Path, document: Request) -> None:
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(document), "utf-8")
-    scratch.replace(path)
 
 
 if __name__ == "__main__":

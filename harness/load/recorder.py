@@ -22,7 +22,7 @@ SECOND_NS = 1_000_000_000
 MEASURES = ("response", "delay", "service", "lag", "first", "connect", "lateness")
 EXAMPLES = 3  # of each kind of error, for people to read
 EXAMPLE_LENGTH = 200
-NEAR = 1 << 20  # values within so much are counted in an array of that length
+NEAR, FEW = 8, 4096  # values no further apart than so many of each are counted in an array
 
 Times = npt.NDArray[np.int64]
 LATENCY = ("second", "name", "measure", "bucket", "count")
@@ -102,6 +102,11 @@ class Track:
     def failed(self) -> int:
         """Requests that ended in an error, since the start."""
         return self._failed + len(self._kinds)
+
+    @property
+    def undrained(self) -> int:
+        """Requests that ended since they were drained before."""
+        return len(self._done) + len(self._kinds)
 
     def timely(self, due_ns: int, sent_ns: int, done_ns: int) -> None:
         """A right answer to a request that was due at a time; it counts to that time."""
@@ -211,12 +216,21 @@ class Recorder:
         """
         self._window = window
 
-    def drain(self) -> Iterator[tuple[Track, Drained]]:
-        """Every track with what came since the last time, which is counted here, too."""
+    @property
+    def undrained(self) -> int:
+        """Requests that ended since the last time."""
+        return sum(track.undrained for track in self._tracks.values())
+
+    def drain(self) -> Iterator[tuple[Track, Drained] | None]:
+        """Every track with what came since the last time, which is counted here, too.
+
+        None comes in between, where whoever has other things to do may do them.
+        """
         for number, track in enumerate(self.tracks):
             drained = track.drain()
             if self._window is not None:
-                self._count(number, drained, self._window)
+                for _ in self._count(number, drained, self._window):
+                    yield None
             yield track, drained
 
     def take(self) -> dict[str, Any]:
@@ -240,7 +254,8 @@ class Recorder:
         self._latency, self._ticks = [], []
         return taken
 
-    def _count(self, number: int, drained: Drained, window: Window) -> None:
+    def _count(self, number: int, drained: Drained, window: Window) -> Iterator[None]:
+        """Count in small steps."""
         length = window.end_ns - window.start_ns
         response = Samples(NONE, NONE)
         counted: dict[int, Times] = {}
@@ -259,6 +274,7 @@ class Recorder:
                 alike = alike.copy()
             alike[LATENCY.index("measure")] = measure
             self._latency.append(alike)
+            yield
         since, took = response
         failed = drained.failed.at - window.start_ns
         inside = (failed >= 0) & (failed < length)
@@ -266,6 +282,7 @@ class Recorder:
         self._bad += int(inside.sum())
         if len(since) or len(failed):
             self._ticks.append(_paces(number, since, took, failed[failed < length]))
+            yield
         kinds = Counter(kind for kind, counts in zip(drained.kinds, inside, strict=True) if counts)
         for kind in set(drained.kinds):
             key = (number, kind)  # also those outside the window: 0 is an answer
@@ -296,7 +313,7 @@ def tally(values: Times) -> tuple[Times, Times]:
     if not len(values):
         return NONE, NONE
     least = int(values.min())
-    if int(values.max()) - least > NEAR:
+    if int(values.max()) - least > NEAR * len(values) + FEW:
         distinct, counts = np.unique(values, return_counts=True)
         return distinct, counts
     counts = np.bincount(values - least)

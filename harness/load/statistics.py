@@ -6,27 +6,44 @@ import time
 from collections import Counter
 from typing import Any
 
+import gevent
+from gevent.lock import RLock
 from locust.stats import StatsError, bucket_response_time
 
-from harness.load.recorder import SECOND_NS, Samples, recorder, tally
+from harness.load.recorder import SECOND_NS, Drained, Samples, Track, recorder, tally
+
+PAUSE_S = 0.001
+_feeding = RLock()
 
 
-def feed(stats: Any) -> None:
-    """Drain the recorder, and add to Locust's statistics what it does not count itself."""
-    for track, drained in recorder.drain():
-        if track.foreign or not (drained.kinds or len(drained.measures["response"].took)):
-            continue
-        entries = (stats.total, stats.entries[track.name, track.method])
-        for samples, failed in ((drained.measures["response"], False), (drained.failed, True)):
-            if len(samples.took):
-                batch = _Batch(samples, 0 if failed else track.answer_bytes)
-                for entry in entries:
-                    batch.log(entry, failed)
-        for kind in drained.kinds:
-            key = StatsError.create_key(track.method, track.name, kind)
-            if key not in stats.errors:
-                stats.errors[key] = StatsError(track.method, track.name, kind)
-            stats.errors[key].occurred()
+def feed(stats: Any, *, gently: bool = False) -> None:
+    """Drain the recorder, and add to Locust's statistics what it does not count itself.
+
+    Answers that arrive meanwhile are timed when it is done. In one go that is milliseconds late;
+    `gently` lets the connections have their turn after every step.
+    """
+    with _feeding:
+        for found in recorder.drain():
+            if found is not None:
+                _add(stats, *found)
+            if gently:
+                gevent.sleep(PAUSE_S)
+
+
+def _add(stats: Any, track: Track, drained: Drained) -> None:
+    if track.foreign or not (drained.kinds or len(drained.measures["response"].took)):
+        return
+    entries = (stats.total, stats.entries[track.name, track.method])
+    for samples, failed in ((drained.measures["response"], False), (drained.failed, True)):
+        if len(samples.took):
+            batch = _Batch(samples, 0 if failed else track.answer_bytes)
+            for entry in entries:
+                batch.log(entry, failed)
+    for kind in drained.kinds:
+        key = StatsError.create_key(track.method, track.name, kind)
+        if key not in stats.errors:
+            stats.errors[key] = StatsError(track.method, track.name, kind)
+        stats.errors[key].occurred()
 
 
 class _Batch:

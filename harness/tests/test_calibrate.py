@@ -366,8 +366,8 @@ def test_without_wrk_the_rest_is_measured(tmp_path, monkeypatch):
     )
     assert finished.code == 0, finished.err
     ours, other = finished.document["parts"][0]["generators"]
-    # nobody is faster than the server's 1 ms
-    assert ours["figures"]["p50_s"]["median"] >= 1e-3
+    # nobody is faster than the server's 5 ms
+    assert ours["figures"]["p50_s"]["median"] >= 5e-3
     assert (other["missing"], other["differences"]["p50_s"]) == ("apt-get install wrk", None)
 
 

@@ -75,6 +75,7 @@ PUSHED = ["websocket-ticks", "server-sent-events"]
 
 
 @pytest.mark.parametrize("scenario", PUSHED)
+@needs_quiet
 def test_every_event_is_heard_once_in_order_and_soon(tmp_path, scenario):
     with stub(tmp_path, period_s=0.02) as server:
         result = quietest(

@@ -192,6 +192,7 @@ def test_first_byte_of_an_answer_in_pieces(tmp_path):
 
 
 @pytest.mark.parametrize("load", [Load(1, deadline_s=0.2), Load(1, "open", 100, "constant", 0.2)])
+@needs_quiet
 def test_deadline_ends_a_request_within_a_tenth_of_it(tmp_path, load):
     """Every second request is never answered: each costs the user the deadline, and no more."""
     with stub(tmp_path, "--stall-every", 2) as server:
