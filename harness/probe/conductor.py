@@ -76,7 +76,7 @@ def conduct(
             finding = Finding(
                 probe.name,
                 answer,
-                cell.server.expects.get(probe.name),
+                None if cell.front else cell.server.expects.get(probe.name),
                 round(time.monotonic() - begin, 3),
             )
             findings.found.append(finding)
@@ -85,10 +85,8 @@ def conduct(
 
 def attempt(probe: Probe, subject: Subject) -> Answer:
     """One probe's answer. Silence, a reset, and a copy that does not start are answers, too."""
-    if probe.only not in (None, subject.cell.server.speaks):
-        return not_tried(f"not for {subject.cell.server.speaks.upper()}")
-    if probe.waits and (why := subject.cell.server.cannot.get("sleep")):
-        return not_tried(f"the app cannot wait here: {why}")
+    if why := unasked(probe, subject.cell):
+        return not_tried(why)
     subject.begin(probe.within_s)
     try:
         return probe.ask(subject)
@@ -100,6 +98,17 @@ def attempt(probe: Probe, subject: Subject) -> Answer:
         return no(error.strerror or str(error) or type(error).__name__)
     finally:
         subject.end()
+
+
+def unasked(probe: Probe, cell: Cell) -> str | None:
+    """Why a probe is not put to this server; None if it is."""
+    if probe.only not in (None, cell.server.speaks):
+        return f"not for {cell.server.speaks.upper()}"
+    if probe.direct and cell.front:
+        return "of the server alone: see its row without the proxy"
+    if probe.waits and (why := cell.server.cannot.get("sleep")):
+        return f"the app cannot wait here: {why}"
+    return None
 
 
 class _Live:

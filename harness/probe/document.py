@@ -30,6 +30,7 @@ def _server(findings: Findings) -> dict[str, Any]:
     cell, failure = findings.cell, findings.failure
     return {
         "server": cell.server.label,
+        "front": cell.front and cell.front.name,
         "app": cell.app.name,
         "speaks": cell.server.speaks,
         "workers": cell.workers,

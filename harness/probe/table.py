@@ -17,8 +17,9 @@ class Probe:
     """One question to a server.
 
     `only` is the interface it is for, None for both. `alone` says that it starts copies of its
-    own and needs no live server; `waits` that the app has to be able to wait. `within_s` bounds
-    what it waits for, in seconds, beside the starting and stopping of its copies.
+    own and needs no live server; `waits` that the app has to be able to wait; `direct` that it
+    asks nothing of a proxy before the server. `within_s` bounds what it waits for, in seconds,
+    beside the starting and stopping of its copies.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Probe:
     only: Interface | None = None
     alone: bool = False
     waits: bool = False
+    direct: bool = False
     within_s: float = 5.0
 
 
@@ -82,17 +84,21 @@ def _table() -> Iterable[Probe]:
 
     group = "ways in"
     yield Probe("http2", group, "HTTP/2 in cleartext, by prior knowledge?", http2.cleartext)
-    yield Probe("tls", group, "TLS?", tls.tls, alone=True)
-    yield Probe("http2-tls", group, "HTTP/2 over TLS, by ALPN?", tls.http2_tls, alone=True)
-    yield Probe("http3", group, "HTTP/3?", tls.http3_quic, alone=True)
-    yield Probe("unix", group, "A unix socket?", tls.unix_socket, alone=True)
+    yield Probe("tls", group, "TLS?", tls.tls, alone=True, direct=True)
+    yield Probe(
+        "http2-tls", group, "HTTP/2 over TLS, by ALPN?", tls.http2_tls, alone=True, direct=True
+    )
+    yield Probe("http3", group, "HTTP/3?", tls.http3_quic, alone=True, direct=True)
+    yield Probe("unix", group, "A unix socket?", tls.unix_socket, alone=True, direct=True)
 
     group = "at once"
     yield Probe(
         "concurrency", group, "Do as many waits overlap as the row promises?",
         concurrency.concurrency, alone=True, waits=True, within_s=15.0,
     )  # fmt: skip
-    yield Probe("workers", group, "Do all workers answer?", concurrency.workers, within_s=8.0)
+    yield Probe(
+        "workers", group, "Do all workers answer?", concurrency.workers, direct=True, within_s=8.0
+    )
     yield Probe("backlog", group, "May 128 connections wait to be accepted?", concurrency.backlog)
 
     group = "life"
@@ -105,10 +111,12 @@ def _table() -> Iterable[Probe]:
         ("bad-import", "Does it end, and say so, if the app cannot be imported?",
          lifecycle.failed_import),
     ):  # fmt: skip
-        yield Probe(name, group, question, ask, alone=True, waits=name in ("reload", "stop"))
+        yield Probe(
+            name, group, question, ask, alone=True, waits=name in ("reload", "stop"), direct=True
+        )
     yield Probe(
         "lifespan", group, "Is the app told of startup and shutdown, with state?",
-        lifecycle.lifespan, only="asgi", alone=True,
+        lifecycle.lifespan, only="asgi", alone=True, direct=True,
     )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from harness.probe.answer import Answer, graded, no, not_tried, yes
 from harness.probe.subject import Subject
 
 UNCLAIMED = "not claimed: the row has no {}"
-BEHIND = "a proxy stands before it, whose own configuration has none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,6 @@ def missing(subject: Subject, key: str) -> str:
     """Why a probe that needs a certificate cannot be asked; nothing if it can."""
     if not getattr(subject.cell.server, key):
         return UNCLAIMED.format(key)
-    if subject.cell.front:
-        return BEHIND
     return "" if shutil.which("openssl") else "needs the program openssl: apt-get install openssl"
 
 
@@ -104,8 +101,6 @@ def unix_socket(subject: Subject) -> Answer:
     """A request over a unix socket, and whether the file stays behind."""
     if not subject.cell.server.unix:
         return not_tried(UNCLAIMED.format("unix"))
-    if subject.cell.front:
-        return not_tried(BEHIND)
     path = subject.work / "s"
     path.unlink(missing_ok=True)
     more = subject.cell.server.unix.replace("{socket}", str(path))
