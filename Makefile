@@ -5,6 +5,9 @@ PYTHON   ?= python3
 SERVER   ?=
 SCENARIO ?=
 ARGS     ?=
+A        ?=
+B        ?=
+SLO      ?=
 
 comma := ,
 BIN   := .venv/bin
@@ -12,13 +15,19 @@ READY := .venv/.ready
 DEV   := .venv/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help bench report calibrate probe list doctor test test-fast test-slow lint format clean
+.PHONY: help bench compare selfcheck capacity tune report calibrate probe list doctor test test-fast test-slow lint format clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 bench: $(READY) ## measure: SERVER=a,b SCENARIO=x,y ARGS="--blocks 4" (no SERVER: a first look)
 	@$(BIN)/gatebench run $(subst $(comma), ,$(SERVER)) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
+
+compare: $(READY) ## whether B is better or worse than A: A=a B=b SCENARIO=x
+	@$(BIN)/gatebench compare $(A) $(B) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
+
+selfcheck: $(READY) ## that this machine calls no server different from itself: SERVER=a
+	@$(BIN)/gatebench selfcheck $(SERVER) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 report: $(READY) ## print the newest run again: RUN=results/...
 	@$(BIN)/gatebench report $(RUN) $(ARGS)
@@ -28,6 +37,12 @@ calibrate: $(READY) ## measure the load generator itself, beside wrk and Locust'
 
 probe: $(READY) ## what each server can really do, by trying it: SERVER=a,b (no SERVER: all)
 	@$(BIN)/gatebench probe $(if $(SERVER),$(subst $(comma), ,$(SERVER)),'*') $(ARGS)
+
+capacity: $(READY) ## the rate that SERVER=a,b can keep under SLO="p99<100ms" (SCENARIO=x)
+	@$(BIN)/gatebench capacity $(subst $(comma), ,$(SERVER)) --slo "$(SLO)" $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
+
+tune: $(READY) ## how many workers and threads SERVER=a should have (SCENARIO=x)
+	@$(BIN)/gatebench tune $(SERVER) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 list: $(READY) ## servers, apps and scenarios
 	@$(BIN)/gatebench list $(ARGS)

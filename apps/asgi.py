@@ -11,6 +11,7 @@ CLOCK_MONOTONIC, which all processes of a machine share. Settings, from the envi
     GATEBENCH_PERIOD_NS  nanoseconds between events (default 500000000)
     GATEBENCH_HOLD_S     the longest that a poll is held, in seconds (default 30)
     GATEBENCH_UPSTREAM   host:port of the slow upstream (default: none)
+    GATEBENCH_BURN       CPU to burn for each request; see burn.py (default: none)
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ PERIOD_NS = int(os.environ.get("GATEBENCH_PERIOD_NS", "500000000"))
 HOLD_NS = int(float(os.environ.get("GATEBENCH_HOLD_S", "30")) * 1e9)
 UPSTREAM = os.environ.get("GATEBENCH_UPSTREAM", "")
 UPSTREAM_GRACE_S = 10.0
+BURN: Callable[[], None] | None = None
+if "GATEBENCH_BURN" in os.environ:
+    from burn import Burner
+
+    BURN = Burner(os.environ["GATEBENCH_BURN"])
 
 PLAIN = b"text/plain"
 BINARY = b"application/octet-stream"
@@ -68,6 +74,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def answer_http(scope: Scope, receive: Receive, send: Send) -> None:
+    if BURN is not None:
+        BURN()
     path = scope["path"]
     route = ROUTES.get(path) or NUMBERED.get(path[: path.rfind("/") + 1])
     if route is None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.cells import DEFAULT_SERVERS
+from harness.injection import split_injection
 from harness.installer import run_guarded
 from harness.launch import READY_WITHIN_S, clean_environment
 from harness.model import (
@@ -63,6 +64,9 @@ OPTIONS = {
     "variables": "app_env", "request": "request", "headers": "request_header",
     "body": "request_body", "status": "expect_status", "expect": "expect_body",
 }  # fmt: skip
+OF_ANY_APP = ("request", "status", "expect")
+# what our apps are asked to wait, in milliseconds
+WAIT = re.compile(r"/(?:sleep|upstream)/(\d{1,9})(?:\?.*)?")
 
 
 def asked_of(arguments: argparse.Namespace, registry: Registry) -> Asked | None:
@@ -75,8 +79,8 @@ def asked_of(arguments: argparse.Namespace, registry: Registry) -> Asked | None:
     app = arguments.app
     if app is not None and ":" in app and app not in registry.apps:
         return Asked(app, **said)
-    if said:
-        option = OPTIONS[next(iter(said))].replace("_", "-")
+    if beyond := [field for field in said if field not in OF_ANY_APP]:
+        option = OPTIONS[beyond[0]].replace("_", "-")
         raise ConfigurationError(f"--{option} goes with --app package.module:app, one of your own")
     return None
 
@@ -88,22 +92,38 @@ def own_registry(
 
     Raises ConfigurationError for what cannot be served or asked.
     """
-    names = [word.partition("@")[0] for word in words]
+    names = [split_injection(re.split("#", word)[0])[0].partition("@")[0] for word in words]
     app = _app(asked, _interface(asked, registry.select_servers(names)))
     if not words:
         usual = registry.select_servers(DEFAULT_SERVERS)
         words = [server.name for server in usual if server.speaks == app.speaks]
-    request = read_request(asked)
-    scenario = Scenario(
+    scenario = _scenario(read_request(asked))
+    own = replace(registry, apps={app.name: app}, scenarios={scenario.name: scenario})
+    return own, list(words)
+
+
+def asked_request(arguments: argparse.Namespace) -> Scenario | None:
+    """The request that our apps are asked in place of a scenario; None without --request."""
+    if arguments.request is None:
+        if arguments.expect_status is not None or arguments.expect_body is not None:
+            raise ConfigurationError("--expect-status and --expect-body go with --request")
+        return None
+    said = {field: getattr(arguments, OPTIONS[field]) for field in OF_ANY_APP}
+    asked = {field: value for field, value in said.items() if value is not None}
+    scenario = _scenario(read_request(Asked("", **asked)))
+    wait = WAIT.fullmatch(scenario.name.partition(" ")[2])
+    return replace(scenario, wait_s=int(wait[1]) / 1000) if wait else scenario
+
+
+def _scenario(request: Request) -> Scenario:
+    return Scenario(
         name=request.name,
         file=data_folder("scenarios") / "request.py",
-        about=f"the request of {app.name}",
+        about="a request of your own",
         checks=(),
         origin="--request",
         request=request,
     )
-    own = replace(registry, apps={app.name: app}, scenarios={scenario.name: scenario})
-    return own, list(words)
 
 
 def _interface(asked: Asked, servers: Iterable[Server]) -> Interface:
@@ -148,12 +168,13 @@ def _app(asked: Asked, interface: Interface) -> App:
         target=asked.target,
         origin=f"--app {asked.target}",
         requirements=requirements,
-        variables=_variables(asked.variables),
+        variables=read_variables(asked.variables),
         own=True,
     )
 
 
-def _variables(lines: Iterable[str]) -> Mapping[str, str]:
+def read_variables(lines: Iterable[str]) -> Mapping[str, str]:
+    """What --app-env says; ConfigurationError where it cannot be read."""
     found = {}
     for line in lines:
         match = VARIABLE.fullmatch(line)
@@ -177,15 +198,25 @@ def read_request(asked: Asked) -> Request:
         )
     if asked.body is not None and method not in WITH_BODY:
         raise ConfigurationError(f"--request-body: a {method} has no body; write POST {path}")
-    body = None if asked.body is None else _bytes("--request-body", asked.body)
+    body = None if asked.body is None else read_body(asked.body)
     return Request(
         method,
         path,
-        tuple(_header(line) for line in asked.headers),
+        read_headers(asked.headers),
         b"" if body is None and method in WITH_BODY else body,
         asked.status,
         None if asked.expect is None else _bytes("--expect-body", asked.expect),
     )
+
+
+def read_headers(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """What --request-header says; ConfigurationError where it cannot be sent."""
+    return tuple(_header(line) for line in lines)
+
+
+def read_body(text: str) -> bytes:
+    """What --request-body says, or the file that it names."""
+    return _bytes("--request-body", text)
 
 
 def _header(line: str) -> tuple[str, str]:
@@ -210,13 +241,18 @@ def _bytes(option: str, text: str) -> bytes:
 def what_is_held(registry: Registry) -> str:
     """What every answer is held to, for the report."""
     (app,), (scenario,) = registry.apps.values(), registry.scenarios.values()
-    request = scenario.request or Request()
+    held = held_to(scenario.request or Request())
+    return f"own application {app.name} ({app.speaks.upper()}), {held}"
+
+
+def held_to(request: Request) -> str:
+    """What every answer to a request is held to, in words."""
     status = request.status or "the status of the first (2xx or 3xx)"
     body = "not to a body"
     if request.expect is not None:
         body = f"to a body of {len(request.expect)} bytes"
     return (
-        f"own application {app.name} ({app.speaks.upper()}), {request.name}: every answer was "
+        f"{request.name}: every answer was "
         f"held to {status if isinstance(status, str) else f'status {status}'}, {body}; "
         "which worker answers is not known"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.index import feature_versions
+from harness.injection import inject, split_injection
 from harness.model import Cell, ConfigurationError, Load, Scenario, Server
 from harness.registry import Registry, unmet_need
 
@@ -51,6 +52,16 @@ def server_words(items: Iterable[str]) -> list[str]:
     return words
 
 
+def split_entry(word: str) -> tuple[str, int]:
+    """A server's word without its `#2`, which enters the same server a second time."""
+    said, mark, entry = word.partition("#")
+    if not mark:
+        return word, 1
+    if not entry.isdecimal() or int(entry) < 2:
+        raise ConfigurationError(f"{word}: write {said}#2 for the same server a second time")
+    return said, int(entry)
+
+
 def select(
     registry: Registry,
     words: Sequence[str],
@@ -60,7 +71,9 @@ def select(
     """The servers that are named, each once, a row for each version and each Python."""
     chosen: dict[str, Server] = {}
     for python in pythons or (None,):
-        for word in words:
+        for whole in words:
+            said, entry = split_entry(whole)
+            word, injection = split_injection(said)
             name, _, versions = word.partition("@")
             names = [word]
             if ".." in versions:
@@ -70,7 +83,7 @@ def select(
                     for version in releases(server, versions, python)
                 ]
             for server in registry.select_servers(names):
-                row = replace(server, python=python)
+                row = replace(server, python=python, injection=injection, entry=entry)
                 chosen.setdefault(row.label, row)
     return list(chosen.values())
 
@@ -83,15 +96,19 @@ def make_cells(
     *,
     app: str | None = None,
     pythons: Sequence[str] = (),
+    placebo: bool = False,
     releases: Releases = feature_versions,
 ) -> tuple[list[Cell], list[str]]:
     """The cells asked for, and notes on what was left out.
 
     Scenarios that were named must be met by every server, else ConfigurationError names each
     that cannot, before anything starts. Without names, each server gets the usual ones it can
-    do. Without servers, a default set for a first look.
+    do. Without servers, a default set for a first look. With `placebo` the first one is entered
+    twice, if none is.
     """
     chosen = select(registry, servers or DEFAULT_SERVERS, pythons, releases)
+    if placebo and not any(server.twin_of for server in chosen):
+        chosen.append(replace(chosen[0], entry=2))
     named = bool(scenarios) or not servers
     usual = [it for it in USUAL_SCENARIOS if it in registry.scenarios] or ["*"]
     works = registry.select_scenarios(scenarios or (usual if servers else DEFAULT_SCENARIOS))
@@ -116,7 +133,7 @@ def cell_of(
     """One cell, with the part of the budget that its server can take."""
     return Cell(
         server,
-        registry.app_for(server, app),
+        inject(server.injection, registry.app_for(server, app)),
         scenario,
         budget.load,
         workers=budget.workers if server.takes_workers else 1,

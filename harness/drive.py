@@ -45,8 +45,9 @@ class Driven:
 class Drive:
     """A running Locust."""
 
-    def __init__(self, tree: Tree, work: Path) -> None:
+    def __init__(self, tree: Tree, work: Path, argv: Sequence[str] = ()) -> None:
         self.tree = tree
+        self.argv = tuple(argv)
         self._work = work
 
     def progress(self) -> Progress | None:
@@ -129,7 +130,7 @@ def drive(
         asked.write_text(_as_json(scenario.request), "utf-8")
         env["GATEBENCH_REQUEST"] = str(asked)
     with Tree(argv, cwd=work, env=env, log=work / "log", cpus=cpus) as tree:
-        yield Drive(tree, work)
+        yield Drive(tree, work, argv)
 
 
 def _as_json(request: Request) -> str:

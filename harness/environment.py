@@ -40,7 +40,7 @@ from harness.installer import (
     run_guarded,
     unreachable,
 )
-from harness.model import App, ConfigurationError, Environment, Server
+from harness.model import App, ConfigurationError, Environment, GatebenchError, Server
 
 RECIPE = 1  # raise it when environments are built differently: those made before are then unused
 RECEIPT = "receipt.json"
@@ -137,9 +137,7 @@ def prepare(
     root = cache_folder()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        interpreter = maker.find(python or server.python)
-        files = _included(app.requirements) if app.requirements else []
-        path = root / _fingerprint(maker.wanted, interpreter, files)
+        interpreter, path = maker.place(python or server.python)
         if not refresh and (environment := _ready(path)):
             return environment
         with FileLock(f"{path}.lock", timeout=LIMIT_S):
@@ -153,6 +151,17 @@ def prepare(
     except OSError as error:
         what = f"cannot write the cache {root} ({error.strerror or error})"
         raise ConfigurationError(f"{what}: set GATEBENCH_CACHE to a folder you own") from error
+
+
+def missing(server: Server, app: App) -> Path | None:
+    """Where `prepare` would have to build an environment; None if it is ready, or cannot be had."""
+    try:
+        maker = _Maker(server=server, app=app, wanted=requirements(server, app), run=run_guarded)
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        _, path = maker.place(server.python)
+    except (GatebenchError, OSError):
+        return None  # `prepare` says what is wrong
+    return path if _ready(path) is None else None
 
 
 def cached() -> list[Environment]:
@@ -260,6 +269,12 @@ class _Maker(Installer):
         if answer.returncode:
             raise self.error(f"{program} does not run: give another Python", answer.log)
         return _Interpreter(*json.loads(answer.log.strip().splitlines()[-1]))
+
+    def place(self, python: str | None) -> tuple[_Interpreter, Path]:
+        """The base interpreter, and where the environment is or would be."""
+        interpreter = self.find(python)
+        files = _included(self.app.requirements) if self.app.requirements else []
+        return interpreter, cache_folder() / _fingerprint(self.wanted, interpreter, files)
 
     def build(self, path: Path, interpreter: _Interpreter, refresh: bool) -> Environment:
         """Make the environment at `path`; what was whole there before survives a failure."""

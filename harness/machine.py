@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from harness.model import ConfigurationError, Placement
 
 CPU_INFO = Path("/proc/cpuinfo")
 TOPOLOGY = Path("/sys/devices/system/cpu")
+IDENTITY = ("cpu", "architecture", "cpus_online", "cpus_usable", "cores", "hypervisor")
+SAME_MEMORY = 0.05  # of it
 
 
 def require_linux() -> None:
@@ -77,6 +79,23 @@ def facts(cpus: Sequence[int]) -> dict[str, Any]:
         "libc": " ".join(platform.libc_ver()),
         "hostname": uname.node,
     }
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What makes two machines different ones, each in words; none if they are the same.
+
+    An update of its kernel or system does not: it is stored, and changes both servers of a block.
+    """
+    found = [
+        f"{name} was {then.get(name)} and is {now.get(name)}"
+        for name in IDENTITY
+        if then.get(name) != now.get(name)
+    ]
+    # a kernel keeps some for itself, and not each the same
+    before, after = then["memory_bytes"], now["memory_bytes"]
+    if abs(after - before) > SAME_MEMORY * before:
+        found.append(f"memory was {before >> 20} MiB and is {after >> 20} MiB")
+    return found
 
 
 def _siblings(cpu: int) -> str:

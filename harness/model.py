@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -40,6 +40,12 @@ class ConfigurationError(GatebenchError):
     """The request or a table is wrong; nothing was started. Exit code 2."""
 
     exit_code = 2
+
+
+class RefusedError(GatebenchError):
+    """Could be done, and would not be honest: results of unlike things in one run. Exit code 4."""
+
+    exit_code = 4
 
 
 class MeasurementError(GatebenchError):
@@ -91,6 +97,19 @@ class Front:
 
 
 @dataclass(frozen=True, slots=True)
+class Injection:
+    """CPU that a raw app burns for each request, beside its work: a known regression.
+
+    `share` of what its process spends on each request otherwise, or `seconds`; the other is 0.
+    `text` is how it is written: `cpu=5%`.
+    """
+
+    text: str
+    share: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One named server/worker configuration: a row of servers.toml.
 
@@ -104,7 +123,8 @@ class Server:
     protocol; `tls` and `http3` likewise, for `gatebench probe`: see `command_with`. `expects`
     maps a probe to the answer that is known.
 
-    `version`, `python` and the `front` before it are not the row's: they are asked for.
+    `version`, `python`, the `front` before it and the `injection` into its app are not the
+    row's: they are asked for. So is `entry`, 2 for the second time that the same stands in a run.
     """
 
     name: str
@@ -126,13 +146,22 @@ class Server:
     version: str | None = None
     python: str | None = None
     front: Front | None = None
+    injection: Injection | None = None
+    entry: int = 1
 
     @property
     def label(self) -> str:
-        """The name as the user asked for it: front, version and Python included."""
+        """The name as the user asked for it, with all that is not the row's."""
         label = self.name if self.version is None else f"{self.name}@{self.version}"
         label = label if self.front is None else f"{self.front.name}+{label}"
-        return label if self.python is None else f"{label} (Python {self.python})"
+        label = label if self.injection is None else f"{label}+{self.injection.text}"
+        label = label if self.python is None else f"{label} (Python {self.python})"
+        return label if self.entry == 1 else f"{label}#{self.entry}"
+
+    @property
+    def twin_of(self) -> str | None:
+        """The label of the same server's first entry; None for that one."""
+        return None if self.entry == 1 else replace(self, entry=1).label
 
     def command_with(self, more: str) -> str:
         """The command with `more` of the row: options are added, `-x {socket}`; an address stands
@@ -164,6 +193,7 @@ class App:
     the file `requirements`. `cannot` maps a check of the app contract to the reason why this
     app may fail it, whatever serves it. `env` are variables that it is given; `own` marks a
     user's own application, which answers its scenario's request and not the app contract.
+    `burns` says that it can burn CPU for each request on purpose (see Injection).
     """
 
     name: str
@@ -177,6 +207,7 @@ class App:
     requirements: Path | None = None
     variables: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     own: bool = False
+    burns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +333,11 @@ class Placement:
     server: tuple[int, ...]
     generator: tuple[int, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def sides(self) -> dict[str, tuple[int, ...]]:
+        """The CPUs of each side by its name."""
+        return {"server": self.server, "generator": self.generator}
 
     @property
     def disjoint(self) -> bool:

@@ -5,10 +5,9 @@ environment, launch, ready, verify, warm up, measure, stop, store.
 
 from __future__ import annotations
 
-import random
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,72 +16,26 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from harness import __version__
 from harness.ceiling import Ceiling, comparable
 from harness.ceiling import measure as measure_ceiling
 from harness.drive import Drive, Driven, drive
+from harness.forecast import Forecast
 from harness.launch import RunningServer, launch
 from harness.model import (
     Cell,
     Environment,
     GatebenchError,
     MeasurementError,
-    Placement,
     Progress,
-    Timing,
 )
+from harness.plan import Plan, Slot, describe
 from harness.process import scratch_folder
 from harness.sample import Sampler, Subject
-from harness.store import RunWriter, StoredTrial
+from harness.store import StoredTrial
 from harness.verify import verify
+from harness.writer import RunWriter
 
 LIFE = ("environment", "launch", "ready", "verify", "warm up", "measure", "stop", "store")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will do: every cell once per block, in an order drawn from the seed."""
-
-    cells: tuple[Cell, ...]
-    blocks: int
-    seed: int
-    timing: Timing
-    placement: Placement
-    machine: Mapping[str, Any]
-    command: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-    def order(self) -> list[tuple[int, Cell]]:
-        """(block, cell) in the order they are measured: odd blocks permuted, even reversed."""
-        draw = random.Random(self.seed)
-        order: list[tuple[int, Cell]] = []
-        cells = list(self.cells)
-        for block in range(1, self.blocks + 1):
-            if block % 2:
-                draw.shuffle(cells)
-            else:
-                cells.reverse()
-            order += [(block, cell) for cell in cells]
-        return order
-
-    def facts(self) -> dict[str, Any]:
-        """What run.json holds."""
-        return {
-            "gatebench": __version__,
-            "command": self.command,
-            "machine": self.machine,
-            "placement": {
-                "server": self.placement.server,
-                "generator": self.placement.generator,
-                "disjoint": self.placement.disjoint,
-            },
-            "timing": self.timing,
-            "blocks": self.blocks,
-            "seed": self.seed,
-            "cells": [describe(cell) for cell in self.cells],
-            "order": [[block, self.cells.index(cell)] for block, cell in self.order()],
-            "notes": [*self.placement.notes, *self.notes],
-        }
 
 
 class Watch(Protocol):
@@ -112,8 +65,9 @@ class Crew:
     launch: Callable[..., AbstractContextManager[RunningServer]] = launch
     verify: Callable[..., None] = verify
     drive: Callable[..., AbstractContextManager[Drive]] = drive
-    sampler: Callable[[list[Subject]], Sampler] = Sampler
+    sampler: Callable[[list[Subject], Mapping[str, Sequence[int]]], Sampler] = Sampler
     ceiling: Callable[..., Ceiling] = measure_ceiling
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass
@@ -124,18 +78,38 @@ class Record:
     series: dict[str, pa.Table] = field(default_factory=dict)
 
 
-def conduct(plan: Plan, crew: Crew, writer: RunWriter, watch: Watch) -> Iterable[StoredTrial]:
-    """Measure the generator, then every cell of the plan, yielding each trial once it is stored."""
-    order = plan.order()
-    writer.keep_ceilings(_ceilings(plan, crew, watch))
-    began = time.monotonic()
-    for number, (block, cell) in enumerate(order, start=1):
+def conduct(
+    plan: Plan, crew: Crew, writer: RunWriter, watch: Watch, *, budget_s: float | None = None
+) -> Iterable[StoredTrial]:
+    """Measure what the run still lacks, yielding each trial once it is stored.
+
+    First the generator, unless that was kept, then each place in the plan's order whose trial is
+    missing or failed. No block is begun, but the first, that would end after `budget_s` seconds.
+    """
+    began, of = crew.clock(), plan.blocks * len(plan.cells)
+    rest = unmeasured(plan, writer)
+    if rest and not writer.has_ceilings:
+        writer.keep_ceilings(_ceilings(plan, crew, watch))
+    forecast = Forecast(plan.timing, (trial.facts for trial in writer.trials.values()))
+    block = rest[0].block if rest else 0
+    for at, slot in enumerate(rest):
+        if slot.block != block and budget_s is not None:
+            due = [it.cell for it in rest[at:] if it.block == slot.block]
+            if crew.clock() - began + forecast.left_s(due) > budget_s:
+                return
+        block = slot.block
         writer.check_space()
-        watch.begin(number, len(order), cell)
-        trial = live(number, block, cell, plan, crew, writer, watch)
-        spent = time.monotonic() - began
-        watch.done(trial, spent / number * (len(order) - number))
+        watch.begin(slot.number, of, slot.cell)
+        trial = live(slot, plan, crew, writer, watch)
+        forecast.learn(trial.facts)
+        watch.done(trial, forecast.left_s(it.cell for it in rest[at + 1 :]))
         yield trial
+
+
+def unmeasured(plan: Plan, writer: RunWriter) -> list[Slot]:
+    """The places in the plan's order that have no trial, or one that failed."""
+    measured = {number for number, it in writer.trials.items() if it.facts["outcome"] == "measured"}
+    return [slot for slot in plan.slots() if slot.number not in measured]
 
 
 def _ceilings(plan: Plan, crew: Crew, watch: Watch) -> list[Ceiling]:
@@ -147,16 +121,15 @@ def _ceilings(plan: Plan, crew: Crew, watch: Watch) -> list[Ceiling]:
     return found
 
 
-def live(
-    number: int, block: int, cell: Cell, plan: Plan, crew: Crew, writer: RunWriter, watch: Watch
-) -> StoredTrial:
+def live(slot: Slot, plan: Plan, crew: Crew, writer: RunWriter, watch: Watch) -> StoredTrial:
     """One trial, from its environment to its place on disk. A failure is stored with its reason."""
     with scratch_folder() as work:
         record = Record(
             {
-                "number": number,
-                "block": block,
-                "cell": describe(cell),
+                "number": slot.number,
+                "attempt": writer.attempt(slot.number, slot.cell.name),
+                "block": slot.block,
+                "cell": describe(slot.cell),
                 "placement": plan.placement,
                 "timing": plan.timing,
                 "began": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -164,9 +137,9 @@ def live(
                 "failure": None,
             }
         )
-        steps = _Steps(watch)
+        steps = _Steps(watch, crew.clock)
         try:
-            _measure(cell, plan, crew, work, record, steps)
+            _measure(slot.cell, plan, crew, work, record, steps)
             record.facts["outcome"] = "measured"
         except MeasurementError as error:
             record.facts["failure"] = {
@@ -184,9 +157,10 @@ def live(
                 "own_fault": True,
             }
         steps("store")
-        record.facts["life_s"] = steps.seconds
+        ended = datetime.now(UTC).isoformat(timespec="milliseconds")
+        record.facts |= {"ended": ended, "life_s": steps.seconds}
         return writer.store(
-            number,
+            slot.number,
             record.facts,
             record.series,
             {
@@ -222,10 +196,10 @@ def _measure(cell: Cell, plan: Plan, crew: Crew, work: Path, record: Record, ste
         steps("warm up")
         subject = Subject("server", server.tree.pids, frozenset(seen or ()))
         subjects = [subject] if front is None else [subject, Subject("proxy", front.tree.pids)]
-        sampler = crew.sampler(subjects)
+        sampler = crew.sampler(subjects, plan.placement.sides)
         sampler.start()
         try:
-            driven = _drive(cell, plan, crew, work, server, sampler, steps)
+            driven = _drive(cell, plan, crew, work, server, sampler, record, steps)
         finally:
             sampler.stop()
         facts |= {"load": driven.summary, "sampler": sampler.cost()}
@@ -233,6 +207,7 @@ def _measure(cell: Cell, plan: Plan, crew: Crew, work: Path, record: Record, ste
             "latency": driven.latency,
             "ticks": driven.ticks,
             "processes": sampler.table(),
+            "noise": sampler.noise(),
         }
         server.hold("under load")
 
@@ -249,6 +224,7 @@ def _drive(
     work: Path,
     server: RunningServer,
     sampler: Sampler,
+    record: Record,
     steps: _Steps,
 ) -> Driven:
     scenario = cell.scenario
@@ -263,6 +239,7 @@ def _drive(
         cpus=plan.placement.generator,
         seed=plan.seed,
     ) as driving:
+        record.facts["generator_argv"] = driving.argv
         sampler.add(Subject("generator", driving.tree.pids))
         for progress in driving.watch():
             if steps.now == "warm up" and progress.at_ns >= progress.start_ns:
@@ -274,39 +251,16 @@ def _drive(
 class _Steps:
     """Where a trial's life is, told to the watch and timed."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, clock: Callable[[], float]) -> None:
         self.watch = watch
         self.now = ""
         self.seconds: dict[str, float] = {}
-        self._since = time.monotonic()
+        self._clock = clock
+        self._since = clock()
 
     def __call__(self, name: str) -> None:
-        instant = time.monotonic()
+        instant = self._clock()
         if self.now:
             self.seconds[self.now] = round(instant - self._since, 3)
         self.now, self._since = name, instant
         self.watch.phase(name)
-
-
-def describe(cell: Cell) -> dict[str, Any]:
-    """A cell as stored: names, budget, load, and what its server's row says of it."""
-    server = cell.server
-    return {
-        "server": server.label,
-        "row": server.name,
-        "version": server.version,
-        "speaks": server.speaks,
-        "concurrency": server.concurrency,
-        "front": None if server.front is None else server.front.name,
-        "notes": (*(server.front.notes if server.front else ()), *server.notes),
-        "app": cell.app.name,
-        "scenario": cell.scenario.name,
-        "wait_s": cell.scenario.wait_s,
-        "pause_s": cell.scenario.pause_s,
-        "keeps_connections": cell.scenario.keeps_connections,
-        "latency": cell.scenario.latency,
-        "workers": cell.workers,
-        "threads": cell.threads,
-        "slots": cell.slots,
-        "load": cell.load,
-    }

@@ -1,27 +1,34 @@
 """psutil over process trees, ten times a second: what the server and the generator use.
 
-CPU seconds, context switches, threads, file descriptors, resident and proportional memory
-of every process of a tree, with its role. Reading the proportional set size walks the
-process's page tables under its memory lock, so it costs the measured process too: it is
-read as often as fits in a share of one CPU, every time for small trees.
+CPU seconds, context switches, waits for a CPU, threads, file descriptors, resident and
+proportional memory of every process of a tree, with its role; and beside them what else the
+machine did (see noise). Reading the proportional set size walks the process's page tables under
+its memory lock, so it costs the measured process too, and what the scheduler did is read of every
+thread: these are read as often as fits in a share of one CPU, every time for small trees.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 import pyarrow as pa
 
+from harness.noise import UNKNOWN, Kernel, NoiseLog, Scheduled
+from harness.pace import Pace
+
 HZ = 10.0
 TREE_S = 1.0  # how often the tree is looked through for new processes
-PSS_SHARE = 0.004  # of one CPU
+# of one CPU, for what is costly to read
+PSS_SHARE = 0.003
+THREADS_SHARE = 0.002
 
 INTEGERS = (
     "rss_bytes",
@@ -30,9 +37,10 @@ INTEGERS = (
     "fds",
     "switches_voluntary",
     "switches_involuntary",
+    "waited_ns",
 )
 SECONDS = ("cpu_user_s", "cpu_system_s")
-UNKNOWN = -1
+UNTOLD = (UNKNOWN,) * 5
 
 
 @dataclass
@@ -43,6 +51,7 @@ class Subject:
     pids: Callable[[], list[int]]
     workers: frozenset[int] = frozenset()
     processes: dict[int, psutil.Process] = field(default_factory=dict)
+    scheduled: dict[int, Scheduled] = field(default_factory=dict)
     roles: dict[int, str] = field(default_factory=dict)
 
     def look(self) -> None:
@@ -54,6 +63,7 @@ class Subject:
                     self.processes[pid] = psutil.Process(pid)
                 except psutil.NoSuchProcess:
                     continue
+                self.scheduled[pid] = Scheduled(pid)
         for index, pid in enumerate(pids):
             if pid in self.processes:
                 self.roles[pid] = self._role(pid, index == 0, len(pids) == 1)
@@ -72,10 +82,15 @@ class Subject:
 
 
 class Sampler:
-    """A thread that samples its subjects from `start` to `stop`."""
+    """A thread that samples its subjects from `start` to `stop`.
 
-    def __init__(self, subjects: list[Subject]) -> None:
+    `cpus` are those of the server and of the generator, by side.
+    """
+
+    def __init__(self, subjects: list[Subject], cpus: Mapping[str, Sequence[int]]) -> None:
         self._subjects = subjects
+        self._kernel = Kernel(cpus)
+        self._noise = NoiseLog(self._kernel, HZ)
         self._rows: list[tuple[int, str, str, int]] = []
         self._integers = {name: array("q") for name in INTEGERS}
         self._seconds = {name: array("d") for name in SECONDS}
@@ -84,7 +99,8 @@ class Sampler:
         self._began_s = 0.0
         self._ended_s = 0.0
         self._cpu_s = 0.0
-        self._pss_every = 1
+        self._pss_pace = Pace(PSS_SHARE, HZ)
+        self._threads_pace = Pace(THREADS_SHARE, HZ)
         self._late_s = 0.0
         self._ticks = 0
         self.live: Mapping[str, float] = {}
@@ -105,20 +121,29 @@ class Sampler:
             self._thread.join()
 
     def cost(self) -> dict[str, Any]:
-        """What sampling itself cost: share of one CPU, ticks, the latest tick's lateness."""
+        """What sampling itself cost: share of one CPU, ticks, the latest tick's lateness; and the
+        sources of noise that this machine does not have, each with the reason.
+        """
         wall = max(self._ended_s - self._began_s, 1e-9)
         return {
             "cpu_share": self._cpu_s / wall,
             "ticks": self._ticks,
             "latest_s": self._late_s,
-            "pss_every_ticks": self._pss_every,
+            "pss_every_ticks": self._pss_pace.every,
+            "threads_every_ticks": self._threads_pace.every,
+            "missing": self._kernel.missing,
         }
+
+    def noise(self) -> pa.Table:
+        """What else the machine did, see NoiseLog."""
+        return self._noise.table()
 
     def table(self) -> pa.Table:
         """All samples: at_ns (monotonic), side, role, pid, and the columns named above.
 
-        A figure that could not be read is null; so is the proportional set size between
-        its readings.
+        A figure that could not be read is null; so are those that are costly to read between
+        their readings. CPU seconds, switches and waits (of all threads) are sums since the
+        process began.
         """
         columns: dict[str, pa.Array] = {
             "at_ns": pa.array([row[0] for row in self._rows], pa.int64()),
@@ -137,29 +162,27 @@ class Sampler:
     def _run(self) -> None:
         self._began_s = due = looked = time.monotonic()
         cpu = time.thread_time()
-        pss_cost = 0.0
         for subject in self._subjects:
             subject.look()
         while not self._halt.wait(max(0.0, due - time.monotonic())):
             now = time.monotonic()
-            self._late_s = max(self._late_s, now - due)
+            late_s = max(0.0, now - due)
+            self._late_s = max(self._late_s, late_s)
             due = max(due + 1 / HZ, now)
             if now - looked > TREE_S:
                 looked = now
                 for subject in self._subjects:
                     subject.look()
-            if self._ticks % self._pss_every == 0:
-                pss_cost = max(pss_cost, self._sample(with_pss=True))
-                self._pss_every = max(1, round(pss_cost * HZ / PSS_SHARE + 0.49))
-            else:
-                self._sample(with_pss=False)
+            self._noise.note(self._ticks, round(late_s * 1e9))
+            self._sample()
             self._ticks += 1
         self._cpu_s = time.thread_time() - cpu
         self._ended_s = time.monotonic()
 
-    def _sample(self, *, with_pss: bool) -> float:
-        """One tick; returns the CPU seconds that reading proportional set sizes took."""
-        pss_cost = 0.0
+    def _sample(self) -> None:
+        """One tick."""
+        pss = self._memory() if self._pss_pace.turn(self._ticks) else {}
+        threads = self._threads() if self._threads_pace.turn(self._ticks) else {}
         live: dict[str, float] = {}
         for subject in self._subjects:
             for pid, process in list(subject.processes.items()):
@@ -167,25 +190,15 @@ class Sampler:
                     with process.oneshot():
                         cpu = process.cpu_times()
                         memory = process.memory_info()
-                        threads = process.num_threads()
-                        switches = process.num_ctx_switches()
-                    fds = process.num_fds()
-                    pss = UNKNOWN
-                    if with_pss:
-                        begin = time.thread_time()
-                        pss = _pss(pid)
-                        pss_cost += time.thread_time() - begin
                 except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                     del subject.processes[pid]  # it ended; what it used stays in the rows
                     continue
                 self._rows.append((time.monotonic_ns(), subject.side, subject.roles[pid], pid))
                 self._seconds["cpu_user_s"].append(cpu.user)
                 self._seconds["cpu_system_s"].append(cpu.system)
-                for name, value in zip(
-                    INTEGERS,
-                    (memory.rss, pss, threads, fds, switches.voluntary, switches.involuntary),
-                    strict=True,
-                ):
+                memories = (memory.rss, pss.get(pid, UNKNOWN))
+                told = threads.get(pid, UNTOLD)
+                for name, value in zip(INTEGERS, (*memories, *told), strict=True):
                     self._integers[name].append(value)
                 live[f"{subject.side}_cpu_s"] = (
                     live.get(f"{subject.side}_cpu_s", 0.0) + cpu.user + cpu.system
@@ -194,7 +207,22 @@ class Sampler:
                     live.get(f"{subject.side}_rss_bytes", 0.0) + memory.rss
                 )
         self.live = live
-        return pss_cost
+
+    def _memory(self) -> dict[int, int]:
+        """The proportional set size of each process that is there."""
+        with self._pss_pace.timed():
+            return {pid: _pss(pid) for it in self._subjects for pid in it.processes}
+
+    def _threads(self) -> dict[int, tuple[int, ...]]:
+        """Threads, descriptors, and what the scheduler did to each process that is there."""
+        found: dict[int, tuple[int, ...]] = {}
+        with self._threads_pace.timed():
+            for subject in self._subjects:
+                for pid, process in subject.processes.items():
+                    with contextlib.suppress(OSError, psutil.Error):
+                        met = subject.scheduled[pid].read()
+                        found[pid] = (met.threads, process.num_fds(), *met[1:])
+        return found
 
 
 def _pss(pid: int) -> int:
@@ -204,7 +232,7 @@ def _pss(pid: int) -> int:
             for line in file:
                 if line.startswith(b"Pss:"):
                     return int(line.split()[1]) * 1024
-    except PermissionError:
+    except (PermissionError, FileNotFoundError, ProcessLookupError):
         pass
     return UNKNOWN
 

@@ -1,10 +1,13 @@
-"""Runs on disk: one directory each, written trial by trial, never edited.
+"""Runs on disk: one directory each, written trial by trial (by harness.writer), never edited.
 
     results/RUN/run.json                what was asked, of what, on which machine
+    results/RUN/plan.json               the same as gatebench needs it to go on with the run
+    results/RUN/journal.jsonl           what was done, line by line
     results/RUN/ceilings.json           what the generator reached against the null responder
     results/RUN/trials/0001/trial.json  one trial's facts
-                          /latency.parquet  ticks.parquet  processes.parquet
+                          /latency.parquet  ticks.parquet  processes.parquet  noise.parquet
                           /server.log  locust.log, proxy.log and proxy.conf where one stood
+    results/RUN/trials/0001-2/          the same place in the order, after the first one failed
     results/RUN/end.json                how the run ended; missing after a crash
 
 A trial is written beside its place and renamed into it, so a crash loses at most the trial
@@ -13,27 +16,22 @@ under way. Facts are JSON, series Parquet; `schema` is the format's number.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.journal import read_journal, sittings
 from harness.model import ConfigurationError, GatebenchError
 
 SCHEMA = 1
-SERIES = ("latency", "ticks", "processes")
-LOGS = ("server.log", "proxy.log", "proxy.conf", "locust.log")
-ENOUGH_BYTES = 8 * 1024 * 1024  # a trial takes about a tenth of this
-LOG_KEPT_BYTES = 1024 * 1024
+SERIES = ("latency", "ticks", "processes", "noise")
 
 
 class StorageError(GatebenchError):
@@ -69,9 +67,12 @@ class StoredTrial:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as read back: its facts, its trials in the order they were made, how it ended.
+    """A run as read back: its facts, its trials in the order of the plan, how it ended.
 
     `ceilings` are what the generator reached by itself; empty where that was not measured.
+    `repeated` are trials that failed and have a later attempt among `trials`; `sittings` the
+    journal's lines of who measured when, one unless the run was resumed. `resumable` is whether
+    it has a plan that can be gone on with, which a search has not.
     """
 
     path: Path
@@ -79,100 +80,59 @@ class StoredRun:
     trials: list[StoredTrial]
     ended: str
     ceilings: list[dict[str, Any]] = field(default_factory=list)
+    repeated: list[StoredTrial] = field(default_factory=list)
+    sittings: list[dict[str, Any]] = field(default_factory=list)
+    resumable: bool = False
 
 
-class RunWriter:
-    """The one writer of a run's directory."""
-
-    def __init__(self, results: Path, facts: Mapping[str, Any]) -> None:
-        created = datetime.now(UTC)
-        stamp = created.strftime("%Y%m%dT%H%M%SZ")
-        try:
-            results.mkdir(parents=True, exist_ok=True)
-            self.path = _fresh(results, stamp)
-            (self.path / "trials").mkdir()
-            _write(
-                self.path / "run.json",
-                {"schema": SCHEMA, "created": created.isoformat(timespec="seconds"), **facts},
-            )
-        except OSError as error:
-            raise ConfigurationError(
-                f"{results}: results cannot be written here: {error.strerror}; "
-                "choose another folder with --results DIR"
-            ) from None
-
-    def check_space(self) -> None:
-        """Raise StorageError while there is still room to say so."""
-        if shutil.disk_usage(self.path).free < ENOUGH_BYTES:
-            raise self._full()
-
-    def keep_ceilings(self, ceilings: Sequence[Any]) -> None:
-        """Write down what the generator reached before the first trial."""
-        try:
-            _write(self.path / "ceilings.json", {"schema": SCHEMA, "ceilings": ceilings})
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise self._full() from None
-            raise StorageError(f"{self.path}: cannot be written: {error.strerror}") from None
-
-    def store(
-        self,
-        number: int,
-        facts: Mapping[str, Any],
-        series: Mapping[str, pa.Table],
-        logs: Mapping[str, Path],
-    ) -> StoredTrial:
-        """Put one trial in its place, whole or not at all."""
-        place = self.path / "trials" / f"{number:04d}"
-        part = place.with_name(f".{number:04d}.part")
-        try:
-            part.mkdir()
-            for name, table in series.items():
-                pq.write_table(table, part / f"{name}.parquet", compression="zstd")
-            for name, log in logs.items():
-                _keep_log(log, part / name)
-            _write(part / "trial.json", {"schema": SCHEMA, **facts})
-            part.rename(place)
-            _sync(place.parent)
-        except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise self._full() from None
-            raise StorageError(f"{place}: cannot be written: {error.strerror}") from None
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        return StoredTrial(place, {"schema": SCHEMA, **facts})
-
-    def end(self, how: str) -> None:
-        """Note how the run ended: complete, interrupted, or disk-full."""
-        try:
-            ended = datetime.now(UTC).isoformat(timespec="seconds")
-            _write(self.path / "end.json", {"schema": SCHEMA, "how": how, "ended": ended})
-        except OSError:
-            return  # a missing end.json says that the run did not end well, which is true
-
-    def _full(self) -> StorageError:
-        return StorageError(
-            f"{self.path}: the disk is full; the trials stored so far are kept, "
-            "free some space or choose another folder with --results DIR"
-        )
-
-
-def read_run(path: Path) -> StoredRun:
+def read_run(run: Path) -> StoredRun:
     """Read a run; UnreadableRunError in one clear line if it is damaged or of another schema."""
-    if not (path / "run.json").exists():
-        raise UnreadableRunError(f"{path}: is not a run (it has no run.json)")
-    facts = _read(path / "run.json")
-    trials = [
-        StoredTrial(folder, _read(folder / "trial.json"))
-        for folder in sorted((path / "trials").glob("[0-9]*"), key=lambda folder: int(folder.name))
+    return stored(run, read_facts(run))
+
+
+def read_recipe(run: Path) -> dict[str, Any]:
+    """What the run can be resumed from; UnreadableRunError if it was never written."""
+    if not (run / "plan.json").exists():
+        raise UnreadableRunError(
+            f"{run}: cannot be resumed: it has no plan.json, as a search has none, nor runs of "
+            "older gatebenches"
+        )
+    return read_json(run / "plan.json", "plan")
+
+
+def read_facts(run: Path) -> dict[str, Any]:
+    """What run.json holds."""
+    if not (run / "run.json").exists():
+        raise UnreadableRunError(f"{run}: is not a run (it has no run.json)")
+    return read_json(run / "run.json")
+
+
+def stored(run: Path, facts: dict[str, Any]) -> StoredRun:
+    """The rest of a run whose run.json holds `facts`."""
+    attempts = [
+        StoredTrial(folder, read_json(folder / "trial.json")) for folder in trial_folders(run)
     ]
-    end = path / "end.json"
-    how = _read(end, "how")["how"] if end.exists() else "unfinished"
-    kept = path / "ceilings.json"
-    ceilings = _read(kept, "ceilings")["ceilings"] if kept.exists() else []
-    return StoredRun(path, facts, trials, how, ceilings)
+    last = {_place_of(trial.path)[0]: trial for trial in attempts}
+    latest = {trial.path for trial in last.values()}
+    repeated = [trial for trial in attempts if trial.path not in latest]
+    end = run / "end.json"
+    how = read_json(end, "how")["how"] if end.exists() else "unfinished"
+    kept = run / "ceilings.json"
+    ceilings = read_json(kept, "ceilings")["ceilings"] if kept.exists() else []
+    sat = sittings(read_journal(run))
+    plan = (run / "plan.json").exists()
+    return StoredRun(run, facts, list(last.values()), how, ceilings, repeated, sat, plan)
+
+
+def trial_folders(run: Path) -> list[Path]:
+    """The trials' folders by place in the order, then by attempt."""
+    return sorted((run / "trials").glob("[0-9]*"), key=_place_of)
+
+
+def _place_of(folder: Path) -> tuple[int, int]:
+    """The number and the attempt that a folder's name says."""
+    number, _, attempt = folder.name.partition("-")
+    return int(number), int(attempt or 1)
 
 
 def newest_run(results: Path) -> Path:
@@ -221,39 +181,8 @@ def _by_begin(run: Path) -> tuple[str, int]:
     return stamp, int(number) if number.isdecimal() else 1
 
 
-def _fresh(results: Path, stamp: str) -> Path:
-    """A directory of our own, also when two runs begin in the same second."""
-    for number in range(1, 1000):
-        path = results / (stamp if number == 1 else f"{stamp}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            continue
-        return path
-    raise FileExistsError(errno.EEXIST, "too many runs begun in one second")
-
-
-def _keep_log(log: Path, place: Path) -> None:
-    """The log, or its beginning and end if it is long."""
-    if not log.exists():
-        return
-    size = log.stat().st_size
-    with log.open("rb") as source, place.open("wb") as target:
-        if size <= LOG_KEPT_BYTES:
-            shutil.copyfileobj(source, target)
-            return
-        half = LOG_KEPT_BYTES // 2
-        target.write(source.read(half))
-        target.write(f"\n... {size - 2 * half} bytes left out ...\n".encode())
-        source.seek(size - half)
-        target.write(source.read())
-
-
-def _write(path: Path, document: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
-
-
-def _read(path: Path, *needed: str) -> dict[str, Any]:
+def read_json(path: Path, *needed: str) -> dict[str, Any]:
+    """A document of ours that has these keys, or UnreadableRunError."""
     try:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -270,11 +199,3 @@ def _read(path: Path, *needed: str) -> dict[str, Any]:
     if missing := [name for name in needed if name not in document]:
         raise UnreadableRunError(f"{path}: is damaged (it has no {', '.join(missing)})")
     return document
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

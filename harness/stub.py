@@ -259,7 +259,7 @@ class Stub:
             media = fields.get(b"content-type", b"application/octet-stream")
             answer = Answer(self.admit(it), body, media)
         elif found := re.fullmatch(rb"GET /sleep/(\d{1,12})", what):
-            due_ns = self.admit(it, int(found[1]) * 1_000_000)
+            due_ns = self.admit(it, 0 if self.knobs.hurry else int(found[1]) * 1_000_000)
             answer = Answer(due_ns, b"slept %s ms" % found[1])
         elif what == b"GET /poll":
             after = re.search(rb"(?:^|&)after=(\d{1,12})$", query)
@@ -307,9 +307,17 @@ class Stub:
             start = heapq.heappop(self.ends)
             self.starts.append(start)
             self.counts["queue_max"] = max(self.counts["queue_max"], len(self.starts))
-        end: int = start + self.knobs.service(self.random) + extra_ns
+        service_ns = self.knobs.service(self.random) * self.pace(it.arrived_ns)
+        end: int = start + round(service_ns) + extra_ns
         heapq.heappush(self.ends, end)
         return end
+
+    def pace(self, at_ns: int) -> float:
+        """How many times as long as it should be a service is that was asked for then."""
+        factor, length_s = self.knobs.pace
+        since_s = (at_ns - self.first_ns) / 1e9
+        left: float = max(0.0, 1 - since_s / length_s) if length_s else 0.0
+        return 1.0 + (float(factor) - 1.0) * left
 
     def wait(self, due_ns: int) -> Talk:
         """Wait until then, or to the end of the freeze that it falls into."""
@@ -535,6 +543,7 @@ def main(arguments: list[str]) -> str | None:
     parser.add_argument("--announce", action="store_true", help="--close-after says so before")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="speak TLS, on each port")
     parser.add_argument("--unix", metavar="PATH", help="listen on this unix socket, too")
+    parser.add_argument("--hurry", action="store_true", help="/sleep does not, but says it did")
     parser.add_argument("--nagle", action="store_true", help="head, then body; no TCP_NODELAY")
     knobs = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -558,6 +567,7 @@ KNOBS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("--service", service, "fixed:0", "fixed:S, exp:RATE (per second) or lognormal:MEDIAN_S,SIGMA"),
     ("--seed", int, "1", "of the service times"),
     ("--concurrency", int, "0", "requests in service at once, 0: no limit"),
+    ("--pace", pair, "1,0", "FACTOR,FOR_S: services begin FACTOR times as long, and come right"),
     ("--freeze", pair, "0,0", "AT_S,FOR_S after the first request: what is due then waits"),
     ("--drop-every", int, "0", "N: a connection's n-th request ends it, unanswered"),
     ("--close-after", int, "0", "N: close a connection after its n-th answer"),

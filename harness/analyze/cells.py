@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from harness.analyze.verdict import RANKED, SEVERITY
+from harness.analyze.findings import Finding
+from harness.analyze.noise import NOISE, disturbances
+from harness.analyze.verdict import FAILED, RANKED, SEVERITY
 
 KEYS = (
     "server", "app", "scenario", "workers", "threads", "model", "users", "rate_per_s", "arrivals",
@@ -16,16 +18,18 @@ FIGURES = (
     "throughput_per_s", "p50_s", "p90_s", "p99_s", "max_s",
     "server_cpu_s_per_1k", "server_pss_bytes", "proxy_cpu_s_per_1k", "proxy_pss_bytes",
     "generator_cpu_share", "sampler_cpu_share",
-    "startup_s", "server_idle_pss_bytes", "generator_bytes_per_user",
+    "startup_s", "steady_at_s", "server_idle_pss_bytes", "generator_bytes_per_user",
 )  # fmt: skip
 SAME = (
-    "front", "slots", "speaks", "concurrency", "wait_s", "pause_s", "latency_measure", "client",
-    "python", "versions", "argv", "notes", "workers_seen", "log",
+    "twin_of", "front", "slots", "speaks", "concurrency", "wait_s", "pause_s", "latency_measure",
+    "client", "python", "versions", "argv", "notes", "workers_seen", "log",
 )  # fmt: skip
 
 COLUMNS = (
     *KEYS,
-    *("offered_per_s", "unsent", "trials", "used", "verdict", "reasons", "requests", "errors"),
+    *("offered_per_s", "unsent", "trials", "used", "verdict", "reasons", "findings"),
+    *("requests", "errors"),
+    *("noise", "disturbances"),
     *(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high")),
     *SAME,
 )
@@ -37,7 +41,9 @@ def cells_frame(trials: pd.DataFrame) -> pd.DataFrame:
     For each of FIGURES, `NAME` is the median of the trials that the cell's verdict rests on,
     `NAME_low` and `NAME_high` their least and greatest (missing with a single trial).
     `verdict` is the best that its trials reached, `used` how many reached it, and `reasons`
-    says why the others did not. `requests` and `errors` are sums over the used trials.
+    says what was found on them all, of which `findings` tells the rules and figures. `requests`
+    and `errors` are sums over the used trials. `noise` is the median of what else the machine
+    did during the used trials, `disturbances` what was worst in all of them, in words.
     """
     rows = [
         _row(dict(zip(KEYS, key, strict=True)), group)
@@ -60,6 +66,7 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
     if verdict in RANKED:  # one server-limited trial says what the cell is limited by
         used = group[group["verdict"].isin(RANKED)]
         verdict = min(used["verdict"], key=SEVERITY.index)
+    found = _findings(group)
     row: dict[str, Any] = {
         **key,
         "threads": None if pd.isna(key["threads"]) else int(key["threads"]),
@@ -68,7 +75,10 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
         "trials": len(group),
         "used": len(used),
         "verdict": verdict,
-        "reasons": _reasons(group),
+        "reasons": [_reason(it, len(group)) for it in found],
+        "findings": found,
+        "noise": _noise(used, pd.Series.median),
+        "disturbances": disturbances(_noise(group, pd.Series.max)),
         "requests": _total(used["requests"]),
         "errors": _total(used["errors"]),
     }
@@ -82,12 +92,43 @@ def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
     return row | {name: _known(first[name]) for name in SAME}
 
 
-def _reasons(group: pd.DataFrame) -> list[str]:
-    """Each reason once; with several trials, of how many it is true."""
-    if len(group) == 1:
-        return list(group.iloc[0]["reasons"])
-    by_rule: Counter[str] = Counter(text for reasons in group["reasons"] for text in reasons)
-    return [f"{count} of {len(group)} trials: {text}" for text, count in by_rule.items()]
+def _findings(group: pd.DataFrame) -> list[dict[str, Any]]:
+    """What was found on the trials, each kind of finding once, as it is on the first of them.
+
+    `trials` is how many have it, `alike` whether it reads the same on all of these.
+    """
+    kinds: dict[tuple[Any, ...], list[Finding]] = {}
+    for finding in (each for found in group["findings"] for each in found):
+        # trials fail for reasons of their own, and requests by kinds, which are figures
+        why = finding.text if finding.verdict == FAILED else ""
+        kinds.setdefault((finding.name, why, *sorted(finding.figures)), []).append(finding)
+    return [
+        {
+            **{name: getattr(found[0], name) for name in ("name", "verdict", "rule", "text")},
+            "figures": dict(found[0].figures),
+            "advice": found[0].advice,
+            "trials": len(found),
+            "alike": len({each.text for each in found}) == 1,
+        }
+        for found in kinds.values()
+    ]
+
+
+def _reason(found: dict[str, Any], trials: int) -> str:
+    """A finding in words; with several trials, of how many it is true."""
+    if trials == 1:
+        return str(found["text"])
+    such = "" if found["alike"] else ", such as"
+    return f"{found['trials']} of {trials} trials{such}: {found['text']}"
+
+
+def _noise(group: pd.DataFrame, of: Callable[[pd.Series[float]], float]) -> dict[str, float | None]:
+    """The median, or the greatest, of each figure over the trials that know it."""
+    told = [noise for noise in group["noise"] if isinstance(noise, dict)]
+    known = {name: [it[name] for it in told if it[name] is not None] for name in NOISE}
+    return {
+        name: float(of(pd.Series(values))) if values else None for name, values in known.items()
+    }
 
 
 def _total(counts: pd.Series) -> int | None:

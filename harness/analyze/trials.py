@@ -1,4 +1,10 @@
-"""One row per stored trial: what was measured in its window, and its verdict."""
+"""One row per stored trial: what was measured in its window, and its verdict.
+
+All of it is computed from the trial's files. Where MSER-5 says that steady state began after the
+window did, the seconds before count for nothing: throughput, latencies, CPU and memory are those
+of the seconds that are left. What is stored for the whole window only stays that: what an open
+load offered and did not send, kinds of errors, users that starved.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +14,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import histogram
-from harness.analyze.verdict import BUSY_GENERATOR, findings, verdict_of
-from harness.store import StoredRun, StoredTrial
-
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0}
-TICK_S = 0.1
-SAME_TICK_NS = 40_000_000  # rows closer than that are of one round of the sampler
+from harness.analyze.findings import findings
+from harness.analyze.latency import latencies
+from harness.analyze.noise import noise
+from harness.analyze.rules import BUSY_GENERATOR
+from harness.analyze.steady import TICK_S, Steady, steady
+from harness.analyze.usage import usage
+from harness.analyze.verdict import FAILED, most_severe
+from harness.store import StoredRun, StoredTrial, UnreadableRunError
 
 # fmt: off
 COLUMNS = (
     "run", "number", "block",
-    "server", "front", "app", "scenario", "workers", "threads", "slots", "speaks", "concurrency",
+    "server", "twin_of", "front", "app", "scenario", "workers", "threads", "slots", "speaks",
+    "concurrency",
     "model", "users", "rate_per_s", "arrivals",
     "wait_s", "pause_s", "keeps_connections", "notes", "python", "versions", "argv",
-    "outcome", "failure", "during", "log", "startup_s", "workers_seen", "window_s",
+    "outcome", "failure", "during", "log", "startup_s", "workers_seen", "warmup_s", "window_s",
+    "warmup_requests", "steady", "steady_at_s", "skipped_s", "before_s", "after_s",
     "requests", "throughput_per_s", "errors", "error_kinds", "in_flight", "starved",
-    "offered_per_s", "offered", "unsent", "unanswered", "lag_p99_s",
-    "reopened_share",
+    "offered_per_s", "offered", "unsent", "unanswered", "begun", "lag_p99_s",
+    "reopened_share", "plateau_s", "plateau_share", "plateau_first_share",
     "latency_measure", "mean_s", "min_s", "longest_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
     "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus", "shared_cpus",
     "server_pss_bytes", "server_rss_bytes", "server_idle_pss_bytes", "processes",
     "proxy_cpu_s", "proxy_cpu_s_per_1k", "proxy_cpu_share", "proxy_pss_bytes",
     "generator_bytes_per_user",
     "generator_cpu_share", "generator_cpus", "lost", "ceiling_per_s", "sampler_cpu_share", "client",
-    "verdict", "reasons",
+    "noise", "verdict", "reasons", "findings",
 )
 # fmt: on
 
@@ -40,9 +49,10 @@ COLUMNS = (
 def trials_frame(run: StoredRun) -> pd.DataFrame:
     """One row per trial, in the order they were made; columns as in COLUMNS.
 
-    Seconds, bytes, and per second; `requests` counts right answers in the measured window,
-    `errors` the failed ones there. A failed trial has missing values where it measured
-    nothing, never zeros.
+    Seconds, bytes, and per second; `requests` counts right answers in the part of the window
+    that counts, `window_s` long, `errors` the failed ones there. `steady` is whether the trial
+    reached a steady state (None: not known) and `steady_at_s` when, from the window's start. A
+    failed trial has missing values where it measured nothing, never zeros.
     """
     rows = [_row(run, trial) for trial in run.trials]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -73,6 +83,7 @@ def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
                 "notes",
             )
         },
+        "twin_of": cell.get("twin_of"),
         "front": cell.get("front"),
         **{name: cell["load"].get(name) for name in ("model", "users", "rate_per_s", "arrivals")},
         "outcome": facts["outcome"],
@@ -86,6 +97,7 @@ def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
         ),
         "startup_s": facts.get("startup_s"),
         "workers_seen": facts.get("workers_seen"),
+        "warmup_s": facts["timing"]["warmup_s"],
         "python": facts.get("python"),
         "versions": facts.get("versions", {}),
         "argv": facts.get("argv", []),
@@ -93,20 +105,27 @@ def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
     if facts["outcome"] == "measured":
         row |= _measures(trial, cell)
         row["ceiling_per_s"] = _ceiling(run, cell)
-    found = findings(row)
-    row["verdict"] = verdict_of(row["outcome"], found)
+    found = findings(dict.fromkeys(COLUMNS) | row)
+    row["findings"] = found
     row["reasons"] = [finding.text for finding in found]
+    row["verdict"] = (
+        FAILED if row["outcome"] == "failed" else most_severe(each.verdict for each in found)
+    )
     return row
 
 
 def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
-    load = trial.facts["load"]
-    window_s = (load["end_ns"] - load["start_ns"]) / 1e9
+    load, placement = trial.facts["load"], trial.facts["placement"]
+    ticks, latency, processes = (_series(trial, it) for it in ("ticks", "latency", "processes"))
+    whole_s = (load["end_ns"] - load["start_ns"]) / 1e9
+    state = steady(ticks, whole_s)
+    skipped_s = state.skip_s if state else 0
+    start_ns, end_ns = load["start_ns"] + skipped_s * 1_000_000_000, load["end_ns"]
+    window_s = whole_s - skipped_s
     measures: dict[str, Any] = {
         "window_s": window_s,
-        "requests": load["ok"],
-        "throughput_per_s": load["ok"] / window_s,
-        "errors": load["failed"],
+        "skipped_s": skipped_s,
+        **_state(state),
         "error_kinds": _error_kinds(load["errors"]),
         "in_flight": load["in_flight"],
         "starved": load["starved"],
@@ -118,21 +137,69 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
     }
     if load.get("offered") is not None:
         measures |= {name: load[name] for name in ("offered", "unsent", "unanswered")}
-        measures["offered_per_s"] = load["offered"] / window_s
-    measures |= _latencies(trial, cell["latency"])
-    measures |= _pace(trial, window_s)
-    measures |= _usage(trial, load)
-    if load["ok"]:
-        measures["server_cpu_s_per_1k"] = measures["server_cpu_s"] / load["ok"] * 1000
-    measures["server_cpu_share"] = measures["server_cpu_s"] / window_s
-    if (proxy_cpu_s := measures["proxy_cpu_s"]) is not None:
-        measures["proxy_cpu_s_per_1k"] = proxy_cpu_s / load["ok"] * 1000 if load["ok"] else None
-        measures["proxy_cpu_share"] = proxy_cpu_s / window_s
+        measures["offered_per_s"] = load["offered"] / whole_s
+        measures["begun"] = sum(load[name] for name in ("ok", "failed", "unsent", "unanswered"))
+    measures |= _pace(ticks, skipped_s, whole_s)
+    counted = latency[latency["second"] >= skipped_s]
+    measures |= latencies(counted, cell["latency"], cell["wait_s"])
+    used = usage(processes, start_ns, end_ns, load.get("attached_ns", 0))
+    measures |= _shares(used, measures["requests"], window_s)
     # several processes use several CPUs, where there are as many
-    cpus = min(load["processes"], len(trial.facts["placement"]["generator"]))
+    cpus = min(load["processes"], len(placement["generator"]))
     measures["generator_cpus"] = cpus
-    measures["generator_cpu_share"] = measures.pop("generator_cpu_s") / window_s / cpus
+    measures["generator_cpu_share"] = used["generator_cpu_s"] / window_s / cpus
+    beside = trial.series("noise")  # which older runs lack
+    meanwhile = None if beside is None else beside.to_pandas()
+    measures["noise"] = noise(meanwhile, used, placement, start_ns, end_ns)
     return measures
+
+
+def _series(trial: StoredTrial, name: str) -> pd.DataFrame:
+    """What a trial that measured has; UnreadableRunError if it is gone."""
+    if (table := trial.series(name)) is None:
+        raise UnreadableRunError(
+            f"{trial.path}: is damaged (it has no {name}.parquet); delete it to read the rest"
+        )
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _state(state: Steady | None) -> dict[str, Any]:
+    if state is None:
+        return {"steady": None}
+    return {
+        "steady": state.reached,
+        "steady_at_s": state.at_s,
+        "before_s": state.before_s,
+        "after_s": state.after_s,
+    }
+
+
+def _pace(ticks: pd.DataFrame, skipped_s: int, whole_s: float) -> dict[str, Any]:
+    """Counts, the mean response time, and the longest time without any completion, in seconds."""
+    first = round(skipped_s / TICK_S)
+    frame, before = ticks[ticks["tick"] >= first], ticks[ticks["tick"] < 0]
+    ok, errors = int(frame["ok"].sum()), int(frame["errors"].sum())
+    busy = np.unique(frame.loc[frame["ok"] + frame["errors"] > 0, "tick"].to_numpy())
+    edges = np.concatenate([[first - 1], busy, [round(whole_s / TICK_S)]])
+    return {
+        "requests": ok,
+        "errors": errors,
+        "throughput_per_s": ok / (whole_s - skipped_s),
+        "warmup_requests": int(before["ok"].sum() + before["errors"].sum()),
+        "mean_s": float(frame["response_sum_ns"].sum()) / ok / 1e9 if ok else None,
+        "gap_s": float(np.diff(edges).max() - 1) * TICK_S,
+    }
+
+
+def _shares(used: dict[str, Any], requests: int, window_s: float) -> dict[str, Any]:
+    """What was used, also for each 1,000 right answers and as a share of one CPU."""
+    shares = {name: value for name, value in used.items() if name in COLUMNS}
+    for side in ("server", "proxy"):
+        if (cpu_s := used[f"{side}_cpu_s"]) is not None:
+            shares[f"{side}_cpu_share"] = cpu_s / window_s
+            shares[f"{side}_cpu_s_per_1k"] = cpu_s / requests * 1000 if requests else None
+    return shares
 
 
 def _ceiling(run: StoredRun, cell: dict[str, Any]) -> float | None:
@@ -169,84 +236,3 @@ def _reopened(load: dict[str, Any]) -> float | None:
     if not total.get("connects") or not total["sent"]:
         return None
     return max(0.0, float(total["connects"] - load["users"]) / float(total["sent"]))
-
-
-def _latencies(trial: StoredTrial, measure: str) -> dict[str, Any]:
-    table = trial.series("latency")
-    if table is None:
-        return {}
-    frame = table.to_pandas()
-    frame = frame[frame["second"] >= 0]
-    response = frame[frame["measure"] == "response"]
-    felt = frame[frame["measure"] == measure]
-    lag = frame[frame["measure"] == "lag"]
-    lowest, highest = histogram.bounds(response["bucket"].to_numpy())
-    return {
-        "min_s": float(lowest.min()) / 1e9 if len(lowest) else None,
-        "longest_s": float(highest.max()) / 1e9 if len(highest) else None,
-        "lag_p99_s": histogram.percentile_s(lag["bucket"].to_numpy(), lag["count"].to_numpy(), 99),
-        **{
-            f"{name}_s": histogram.percentile_s(
-                felt["bucket"].to_numpy(), felt["count"].to_numpy(), q
-            )
-            for name, q in PERCENTILES.items()
-        },
-    }
-
-
-def _pace(trial: StoredTrial, window_s: float) -> dict[str, Any]:
-    """The mean response time, and the longest time without any completion, in seconds."""
-    table = trial.series("ticks")
-    if table is None:
-        return {}
-    frame = table.to_pandas()
-    frame = frame[frame["tick"] >= 0]
-    ok = int(frame["ok"].sum())
-    busy = np.unique(frame.loc[frame["ok"] + frame["errors"] > 0, "tick"].to_numpy())
-    edges = np.concatenate([[-1], busy, [round(window_s / TICK_S)]])
-    return {
-        "mean_s": float(frame["response_sum_ns"].sum()) / ok / 1e9 if ok else None,
-        "gap_s": float(np.diff(edges).max() - 1) * TICK_S,
-    }
-
-
-def _usage(trial: StoredTrial, load: dict[str, Any]) -> dict[str, Any]:
-    """CPU seconds of each side in the window, and the server's memory in it, in bytes."""
-    table = trial.series("processes")
-    if table is None:
-        return {}
-    frame = table.to_pandas()
-    start, end = load["start_ns"], load["end_ns"]
-    used = dict.fromkeys(("server", "proxy", "generator"), 0.0)
-    for (side, _pid), rows in frame.groupby(["side", "pid"], observed=True):
-        at = rows["at_ns"].to_numpy()
-        cpu = (rows["cpu_user_s"] + rows["cpu_system_s"]).to_numpy()
-        if at[0] >= end:
-            continue  # it began after the window
-        # a process first seen inside the window began in it, from nothing
-        before = 0.0 if at[0] > start else float(np.interp(start, at, cpu))
-        used[str(side)] += float(np.interp(end, at, cpu)) - before
-    server = frame[frame["side"] == "server"].sort_values("at_ns")
-    inside = server[(server["at_ns"] >= start) & (server["at_ns"] < end)]
-    idle = server[server["at_ns"] < load.get("attached_ns", 0)]  # no user was there yet
-    proxy = frame[frame["side"] == "proxy"].sort_values("at_ns")
-    beside = proxy[(proxy["at_ns"] >= start) & (proxy["at_ns"] < end)]
-    return {
-        "server_cpu_s": used["server"],
-        "generator_cpu_s": used["generator"],
-        "processes": inside["pid"].nunique() + beside["pid"].nunique(),
-        "server_pss_bytes": _held(inside, "pss_bytes"),
-        "server_rss_bytes": _held(inside, "rss_bytes"),
-        "server_idle_pss_bytes": _held(idle, "pss_bytes"),
-        "proxy_cpu_s": used["proxy"] if len(beside) else None,
-        "proxy_pss_bytes": _held(beside, "pss_bytes"),
-    }
-
-
-def _held(rows: pd.DataFrame, column: str) -> float | None:
-    """The mean of the processes' memory together, in bytes; None where none was read."""
-    tick = (rows["at_ns"].diff() > SAME_TICK_NS).cumsum()
-    # a round in which one process was not read says nothing of the sum
-    rounds = rows[column].groupby(tick).agg(lambda values: values.sum(skipna=False))
-    mean = rounds.mean()
-    return None if pd.isna(mean) else float(mean)

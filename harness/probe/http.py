@@ -6,10 +6,11 @@ import itertools
 import time
 from collections.abc import Mapping
 
+from harness.expectation import payload
 from harness.probe.answer import Answer, graded, milliseconds, no, partial, yes
 from harness.probe.subject import Subject
 from harness.probe.wire import HELLO, ClosedError, Wire, WireError, chunk, request
-from harness.verify import MIB, payload
+from harness.verify import MIB
 
 KIB = 1024
 HEAD_SIZES = (2, 4, 7, 8, 16, 32, 64, 128, 256)  # KiB

@@ -9,10 +9,11 @@ from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
 from websockets.uri import parse_uri
 
+from harness.expectation import payload
 from harness.probe.answer import Answer, graded, milliseconds, no, partial, yes
 from harness.probe.subject import Subject
 from harness.probe.wire import ClosedError, Wire, WireError
-from harness.verify import MIB, payload
+from harness.verify import MIB
 
 EACH_WITHIN_S = 2.0
 TEXT = "hello, wörld"

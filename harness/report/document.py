@@ -6,10 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyze import records
+from harness.analyze import rankings_frame, records
+from harness.analyze.noise import missing_noise
 from harness.store import SCHEMA, StoredRun
 
 LATENCIES = ("p50", "p90", "p99", "max")
+COMPARED = (
+    "a", "b", "scenario", "metric", "ratio", "low", "high", "verdict", "bound", "confidence",
+    "pairs", "p", "p_holm", "p_sign_flip", "fragile", "delta", "smallest_effect", "gates",
+    "difference", "difference_low", "difference_high",
+)  # fmt: skip
+FOUND = ("name", "verdict", "rule", "text", "figures", "advice", "trials")
+RANKED = ("scenario", "metric", "server", "rank", "rank_last", "tied")
 
 
 def document(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> dict[str, Any]:
@@ -18,6 +26,9 @@ def document(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
         "schema": SCHEMA,
         "run": str(run.path),
         "ended": run.ended,
+        "planned": len(run.facts.get("order", ())),
+        "sittings": len(run.sittings),
+        "repeated": len(run.repeated),
         "machine": run.facts["machine"],
         "placement": run.facts["placement"],
         "timing": run.facts["timing"],
@@ -25,30 +36,26 @@ def document(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
         "blocks": run.facts["blocks"],
         "notes": run.facts["notes"],
         "ceilings": run.ceilings,
+        "noise_missing": missing_noise(run),
         "cells": [_cell(row) for row in records(cells)],
-        "comparisons": [
-            {
-                name: row[name]
-                for name in (
-                    "a",
-                    "b",
-                    "scenario",
-                    "metric",
-                    "ratio",
-                    "low",
-                    "high",
-                    "verdict",
-                    "bound",
-                )
-            }
-            for row in records(comparisons)
-        ],
+        "comparisons": [_compared(row) for row in records(comparisons) if not row["placebo"]],
+        "placebo": [_compared(row) for row in records(comparisons) if row["placebo"]],
+        "rankings": [_ranked(row) for row in records(rankings_frame(comparisons))],
     }
+
+
+def _compared(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in COMPARED} | {"load": _asked(row)}
+
+
+def _ranked(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in RANKED} | {"load": _asked(row)}
 
 
 def _cell(row: dict[Any, Any]) -> dict[str, Any]:
     return {
         "server": row["server"],
+        "twin_of": row["twin_of"],
         "front": row["front"],
         "app": row["app"],
         "scenario": row["scenario"],
@@ -60,6 +67,8 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "used": int(row["used"]),
         "verdict": row["verdict"],
         "reasons": list(row["reasons"]),
+        "findings": [{name: found[name] for name in FOUND} for found in row["findings"]],
+        "noise": row["noise"],
         "throughput_per_s": _spread(row, "throughput_per_s"),
         "latency_s": {name: _spread(row, f"{name}_s") for name in LATENCIES},
         "latency_measure": row["latency_measure"],
@@ -73,7 +82,8 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "generator_bytes_per_user": row["generator_bytes_per_user"],
         "generator_cpu_share": row["generator_cpu_share"],
         "sampler_cpu_share": row["sampler_cpu_share"],
-        "startup_s": row["startup_s"],
+        "startup_s": _spread(row, "startup_s"),
+        "steady_at_s": row["steady_at_s"],
         "client": row["client"],
         "python": row["python"],
         "versions": row["versions"],
@@ -82,7 +92,7 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _load(row: dict[str, Any]) -> dict[str, Any]:
+def _asked(row: dict[str, Any]) -> dict[str, Any]:
     if row["model"] == "closed":
         return {"model": "closed", "users": int(row["users"])}
     return {
@@ -90,6 +100,14 @@ def _load(row: dict[str, Any]) -> dict[str, Any]:
         "rate": row["rate_per_s"],
         "arrivals": row["arrivals"],
         "users": int(row["users"]),
+    }
+
+
+def _load(row: dict[str, Any]) -> dict[str, Any]:
+    """The load asked for, and of an open one what came of it."""
+    if row["model"] == "closed":
+        return _asked(row)
+    return _asked(row) | {
         "offered_per_s": row["offered_per_s"],
         "unsent": _whole(row["unsent"]),
     }

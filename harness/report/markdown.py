@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-import re
 import shlex
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from harness.analyze import records
 from harness.report import units
-from harness.report.table import COLUMNS, LEGEND, load_text, log_lines, ranking, remarks, sentences
+from harness.report.escape import safe
+from harness.report.sheet import NONE, Sheet, sheet_markdown
+from harness.report.table import columns_for, legend, load_text, log_lines, ranking, remarks
 from harness.report.terminal import run_lines
+from harness.report.verdicts import sentences, verdicts
 from harness.store import StoredRun
 
 
-def markdown(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> str:
-    """The whole report; every text that came from outside is escaped."""
+def markdown(
+    run: StoredRun,
+    cells: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    sheets: Mapping[str, Sequence[Sheet]] = NONE,
+) -> str:
+    """The whole report; every text that came from outside is escaped.
+
+    `sheets` stand in place of the ranking of their scenario.
+    """
     parts = [
         f"# gatebench run {safe(run.path.name)}",
         f"Made by `{_code(shlex.join(run.facts['command']))}`.",
     ]
     if cells.empty:
         return "\n\n".join([*parts, f"No trial was finished ({run.ended}).", ""])
+    if judged := verdicts(comparisons):
+        parts.append("\n".join(f"- {safe(line)}" for line in judged))
     for scenario in cells["scenario"].unique():
+        if scenario in sheets:
+            parts += map(sheet_markdown, sheets[scenario])
+            continue
         rows = ranking(cells, comparisons, scenario)
         parts.append(f"## {safe(scenario)} ({load_text(rows[0])})")
-        head = [column.head for column in COLUMNS]
-        rule = ["---:" if column.right else "---" for column in COLUMNS]
+        columns = columns_for(rows)
+        head = [column.head for column in columns]
+        rule = ["---:" if column.right else "---" for column in columns]
         lines = [_line(head), _line(rule)]
-        lines += [_line([safe(column.show(row)) for column in COLUMNS]) for row in rows]
+        lines += [_line([safe(column.show(row)) for column in columns]) for row in rows]
         parts.append("\n".join(lines))
         if found := remarks(rows):
             parts.append("\n".join(f"- {safe(line)}" for line in found))
@@ -40,7 +57,7 @@ def markdown(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
         ]
     if said := sentences(comparisons):
         parts.append("\n".join(f"- {safe(line)}" for line in said))
-    parts += [LEGEND, "## Servers"]
+    parts += [legend(comparisons), "## Servers"]
     for row in records(cells.drop_duplicates("server")):
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         notes = "".join(f"\n- {safe(note)}" for note in row["notes"])
@@ -55,12 +72,6 @@ def markdown(run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame) -> 
 
 def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def safe(text: str) -> str:
-    """Text that Markdown and HTML take as text."""
-    visible = "".join(char if char.isprintable() else " " for char in text)
-    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", visible).replace("&", "&amp;")
 
 
 def _code(text: str) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.markdown import safe
+from harness.report.escape import safe
 
 Found = Mapping[str, Any]
 

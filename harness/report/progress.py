@@ -23,6 +23,7 @@ class Watcher:
         self._known_s = time.monotonic()
         self._head = ""
         self._phase = ""
+        self._phase_since = self._known_s
         self._last: Progress | None = None
         self._rate: float | None = None
         self._usage: Mapping[str, float] = {}
@@ -54,8 +55,10 @@ class Watcher:
         self._usage = {}
 
     def phase(self, name: str) -> None:
-        """It enters a part of its life."""
-        self._phase = name
+        """It enters a part of its life. What it takes to install was not part of the estimate."""
+        if self._phase == "environment":
+            self._known_s += time.monotonic() - self._phase_since
+        self._phase, self._phase_since = name, time.monotonic()
 
     def live(self, progress: Progress, usage: Mapping[str, float]) -> None:
         """Rates from one call to the next."""
@@ -89,7 +92,9 @@ class Watcher:
         self._console.print(text.append(left), soft_wrap=True)
 
     def _line(self) -> Text:
-        left = max(0.0, self._left_s - (time.monotonic() - self._known_s))
+        # while an environment is made, the clock stands
+        now = self._phase_since if self._phase == "environment" else time.monotonic()
+        left = max(0.0, self._left_s - (now - self._known_s))
         parts = [self._head, f"{self._phase}, {units.clock(left)} left"]
         if self._rate is not None:
             parts.append(f"{units.rate(self._rate)} req/s")

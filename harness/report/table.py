@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from harness.analyze import records
+from harness.analyze import rankings_frame, records
+from harness.analyze.comparison import headline
+from harness.analyze.contenders import contenders, load_of
+from harness.analyze.decision import METRICS
 from harness.analyze.verdict import FAILED, INVALID
 from harness.model import visible
 from harness.report import units
+from harness.report.evidence import advice, beside
+from harness.report.verdicts import beside_best
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its head, what it shows of a cell, how readily it is left out (0: never)."""
+    """One column: its head, what it shows of a cell, how readily it is left out (0: never).
+
+    It is shown if any cell has what is named by `only`.
+    """
 
     head: str
     show: Callable[[Row], str]
     right: bool = True
     spare: int = 0
+    only: str | None = None
 
 
 def concurrency(row: Row) -> str:
@@ -44,6 +54,7 @@ def errors(row: Row) -> str:
 
 
 COLUMNS = (
+    Column("rank", lambda row: row.get("rank", units.NOTHING), spare=2, only="rank"),
     Column("server", lambda row: row["server"], right=False),
     Column("at once", concurrency, right=False, spare=3),
     Column("req/s", lambda row: interval(row, "throughput_per_s", units.rate)),
@@ -55,16 +66,37 @@ COLUMNS = (
     Column("CPU s/1k", lambda row: units.cpu(row["server_cpu_s_per_1k"])),
     Column("PSS", lambda row: units.size(row["server_pss_bytes"]), spare=5),
     Column("gen. CPU", lambda row: units.share(row["generator_cpu_share"]), spare=1),
+    Column("start", lambda row: units.seconds(row["startup_s"]), spare=6),
     Column("verdict", lambda row: row["verdict"], right=False),
 )
+
+TWIN = "{} entered twice; how far the two differ is what a difference here must exceed"
+BOUNDS = {"": "", "at most": "≤ ", "at least": "≥ ", "unknown": "? "}
+METRIC_COLUMNS = {metric.name: metric.column for metric in METRICS}
 
 LEGEND = (
     "at once: requests in service at once (workers x threads; ∞ = bounded by memory only, "
     "? = left to the server). "
     "CPU s/1k: CPU-seconds of the server per 1,000 right answers. PSS: memory of the server's "
     "processes, shared pages divided. gen. CPU: how busy the load generator was; above 80 % "
-    "the server may be faster than shown. Errors are not in req/s."
+    "the server may be faster than shown. start: from launch to the first right answer. Errors "
+    "are not in req/s."
 )
+
+
+RANK_LEGEND = (
+    "rank: 1 and how many are found to be better; a range where it is not told apart from others."
+)
+
+
+def legend(comparisons: pd.DataFrame) -> str:
+    """What the columns say."""
+    return LEGEND if rankings_frame(comparisons).empty else f"{LEGEND} {RANK_LEGEND}"
+
+
+def columns_for(rows: list[dict[str, Any]]) -> list[Column]:
+    """The columns that these cells have something for."""
+    return [it for it in COLUMNS if it.only is None or any(it.only in row for row in rows)]
 
 
 def load_text(row: Row) -> str:
@@ -85,53 +117,57 @@ def interval(row: Row, name: str, show: Callable[[float | None], str]) -> str:
 
 
 def ranking(cells: pd.DataFrame, comparisons: pd.DataFrame, scenario: str) -> list[dict[str, Any]]:
-    """The cells of a scenario, best first by verdict and throughput, each with `relative`."""
+    """The cells of a scenario, best first by what ranks them, failed and invalid ones last.
+
+    Each has its `relative` to the best where it is compared, and its `rank` where that was judged.
+    """
     rows = records(cells[cells["scenario"] == scenario])
-    for compared in records(comparisons[comparisons["scenario"] == scenario]):
-        for row in rows:
-            if row["server"] == compared["b"]:
-                row["relative"] = _relative(compared["ratio"], compared["bound"])
-            elif row["server"] == compared["a"]:
-                row["relative"] = "best"
-    shown_last = (FAILED, INVALID)
-    return sorted(
-        rows,
-        key=lambda row: (
-            row["verdict"] in shown_last,
-            0.0 if units.missing(row["throughput_per_s"]) else -row["throughput_per_s"],
-        ),
-    )
+    relative = _relatives(comparisons)
+    ranks = {(load_of(row), row["server"]): row for row in records(rankings_frame(comparisons))}
+    for row, key in zip(rows, contenders(rows), strict=True):
+        if key in relative:
+            row["relative"] = relative[key]
+        if key in ranks:
+            row["rank"] = _rank(ranks[key])
+    return sorted(rows, key=_place)
 
 
-def sentences(comparisons: pd.DataFrame) -> list[str]:
-    """Each comparison in words."""
-    return [f"{row['scenario']}: {_sentence(row)}" for row in records(comparisons)]
+def _relatives(comparisons: pd.DataFrame) -> dict[Hashable, str]:
+    """The column "vs best" by load and contender."""
+    shown: dict[Hashable, str] = {}
+    for row in records(comparisons[comparisons["headline"] & ~comparisons["placebo"].astype(bool)]):
+        if row["best"] in (row["a"], row["b"]):
+            other, ratio, bound = beside_best(row)
+            shown[load_of(row), row["best"]] = "best"
+            shown[load_of(row), other] = BOUNDS[bound] + units.share(ratio)
+    return shown
 
 
-def _sentence(row: Row) -> str:
-    a, b = row["a"], row["b"]
-    if row["metric"] == "p50":
-        if row["bound"]:
-            return f"{a} and {b}: the generator was late, so their latencies are not compared"
-        return f"the median response of {b} took {row['ratio']:.2f} times that of {a}"
-    times = f"{1 / row['ratio']:.2f}" if row["ratio"] else "∞"
-    return {
-        "": f"{a} answered {times} times as many requests as {b}",
-        "at most": f"{a} answered at least {times} times as many requests as {b} "
-        f"({a} was generator-limited)",
-        "at least": f"{a} answered at most {times} times as many requests as {b} "
-        f"({b} was generator-limited)",
-        "unknown": f"{a} and {b} were both generator-limited: "
-        f"their ratio ({times} measured) is the generator's, not theirs",
-    }[row["bound"]]
+def _rank(row: Row) -> str:
+    """The rank, or from which to which one it may be."""
+    first, last = row["rank"], row["rank_last"]
+    return f"{first}" if first == last else f"{first}–{last}"
+
+
+def _place(row: Row) -> tuple[bool, bool, float]:
+    figure = row[METRIC_COLUMNS[headline(row)]]
+    last, behind = row["verdict"] in (FAILED, INVALID), row.get("relative") != "best"
+    if units.missing(figure):
+        return last, behind, math.inf
+    return last, behind, figure if headline(row) == "p50" else -figure
 
 
 def remarks(rows: list[dict[str, Any]]) -> list[str]:
-    """What stands beside the numbers: every reason of a verdict, and what idle users cost."""
+    """What stands beside the numbers: every reason of a verdict, with what may explain it and
+    what to do about it; and what idle users and a proxy cost.
+    """
     return [
         *(f"{row['server']}: {reason}" for row in rows for reason in row["reasons"]),
+        *(line for row in rows for line in beside(row)),
+        *(f"{row['server']}: {TWIN.format(row['twin_of'])}" for row in rows if row["twin_of"]),
         *(f"{row['server']}: {_memory(row)}" for row in rows if row["pause_s"]),
         *(f"{row['server']}: {_proxy(row)}" for row in rows if _measured_front(row)),
+        *advice(rows),
     ]
 
 
@@ -162,8 +198,3 @@ def _memory(row: Row) -> str:
 def log_lines(row: Row) -> list[str]:
     """The last lines of a failed cell's log, whatever is in them made visible."""
     return [visible(line) for line in (row["log"] or "").splitlines()]
-
-
-def _relative(ratio: float, bound: str) -> str:
-    sign = {"": "", "at most": "≤ ", "at least": "≥ ", "unknown": "? "}[bound]
-    return f"{sign}{units.share(ratio)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,34 +16,52 @@ from rich.text import Text
 from harness.analyze import records
 from harness.analyze.verdict import FAILED, INVALID, SERVER_LIMITED, VALID
 from harness.report import units
+from harness.report.evidence import noise_lines
+from harness.report.sheet import NONE, Sheet, print_sheet
+from harness.report.sittings import sitting_lines
 from harness.report.table import (
-    COLUMNS,
-    LEGEND,
     Column,
+    columns_for,
+    legend,
     load_text,
     log_lines,
     ranking,
     remarks,
-    sentences,
 )
+from harness.report.verdicts import sentences, verdicts
 from harness.store import StoredRun
 
 STYLES = {VALID: "green", SERVER_LIMITED: "green", FAILED: "red", INVALID: "red"}
 
 
 def print_report(
-    run: StoredRun, cells: pd.DataFrame, comparisons: pd.DataFrame, console: Console
+    run: StoredRun,
+    cells: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    console: Console,
+    sheets: Mapping[str, Sequence[Sheet]] = NONE,
 ) -> None:
-    """Tables by scenario, what stands beside them, then servers and machine."""
+    """Tables by scenario, what stands beside them, then servers and machine.
+
+    `sheets` stand in place of the ranking of their scenario.
+    """
     if cells.empty:
         console.print(f"{run.path}: no trial was finished ({run.ended}).", markup=False)
+        for line in sitting_lines(run):
+            console.print(Text(line), soft_wrap=True)
         return
+    for line in verdicts(comparisons):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for scenario in cells["scenario"].unique():
+        if scenario in sheets:
+            for sheet in sheets[scenario]:
+                print_sheet(sheet, console)
+            continue
         _scenario(run, cells, comparisons, scenario, console)
     for line in sentences(comparisons):
         console.print(line, markup=False, highlight=False)
     console.print()
-    console.print(Text(LEGEND, style="dim"))
+    console.print(Text(legend(comparisons), style="dim"))
     _servers(cells, console)
     _run(run, cells, console)
 
@@ -75,7 +94,7 @@ def _scenario(
 
 def _fitting(title: str, rows: list[dict[str, Any]], console: Console) -> Table:
     """The table without as many of its spare columns as the terminal has no room for."""
-    columns = list(COLUMNS)
+    columns = columns_for(rows)
     unbounded = console.options.update(max_width=1000)
     while True:
         table = _table(title, columns, rows)
@@ -142,7 +161,9 @@ def run_lines(run: StoredRun, cells: pd.DataFrame) -> list[str]:
         f"times taken by: {clients or units.NOTHING}",
         *_ceilings(run),
         f"sampling cost at most {units.cpu(cost)} % of one CPU, on the generator's side",
+        *noise_lines(run, records(cells)),
         f"seed {run.facts['seed']}, {run.facts['blocks']} block(s); the run is {run.ended}",
+        *sitting_lines(run),
         *(f"note: {note}" for note in run.facts["notes"]),
     ]
     if run.facts["blocks"] == 1:

@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from harness import histogram
 from harness.ceiling import Ceiling
 from harness.model import App, Cell, Load, Placement, Scenario, Server, Timing
-from harness.run import Plan, describe
+from harness.noise import SCHEMA
+from harness.plan import Plan, describe
 from harness.sample import INTEGERS
-from harness.store import RunWriter, StoredRun, StoredTrial, read_run
+from harness.store import StoredRun, StoredTrial, read_run
+from harness.writer import RunWriter
 
 START_NS = 1_000_000_000_000_000  # a machine that has been up for twelve days
 HZ = 10
@@ -100,7 +103,8 @@ def cell(
 class Requests:
     """When each right answer was complete and how long it took; when errors ended; delays.
 
-    `lag_s` is how late each was sent, in the order of `done_s`; empty where nothing was due.
+    `lag_s` is how late each was sent, and `first_s` how long its first byte took, in the order
+    of `done_s`; empty where nothing was due, or where no answer came in pieces.
     """
 
     done_s: Numbers
@@ -109,6 +113,7 @@ class Requests:
     delayed_at_s: Numbers = field(default_factory=none)
     delay_s: Numbers = field(default_factory=none)
     lag_s: Numbers = field(default_factory=none)
+    first_s: Numbers = field(default_factory=none)
 
     def without(self, begin_s: float, end_s: float) -> Requests:
         """These without the answers complete in a stretch of time."""
@@ -162,12 +167,14 @@ def nanoseconds(seconds: Numbers) -> npt.NDArray[np.int64]:
 def latency_table(requests: Requests, name: str = "GET /") -> pa.Table:
     """A row per sample: counting rows that repeat is the reader's business."""
     sent_at_s = requests.done_s[: len(requests.lag_s)]
-    at = np.concatenate([requests.done_s, requests.delayed_at_s, sent_at_s])
-    value = np.concatenate([requests.took_s, requests.delay_s, requests.lag_s])
+    begun_at_s = requests.done_s[: len(requests.first_s)]
+    at = np.concatenate([requests.done_s, requests.delayed_at_s, sent_at_s, begun_at_s])
+    value = np.concatenate([requests.took_s, requests.delay_s, requests.lag_s, requests.first_s])
     measures = [
         *["response"] * len(requests.done_s),
         *["delay"] * len(requests.delay_s),
         *["lag"] * len(requests.lag_s),
+        *["first"] * len(requests.first_s),
     ]
     return pa.table(
         {
@@ -203,7 +210,8 @@ class Process:
     """One process as sampled: it lives from `born_s` to `died_s` and uses `cpu` CPUs.
 
     `cpu` may also be a function from the seconds since the window's start to CPU-seconds used
-    so far; `pss` a function from them to bytes, or None where it was not read.
+    so far; `pss` a function from them to bytes, or None where it was not read. `waited` is the
+    share of the time in which it was ready and had no CPU.
     """
 
     side: str
@@ -212,6 +220,7 @@ class Process:
     born_s: float = -1.0
     died_s: float = 6.0
     role: str = "worker"
+    waited: float = 0.0
     pss: Any = 50 * MIB
     rss: Any = 60 * MIB
 
@@ -230,6 +239,7 @@ class Process:
             "cpu_user_s": used * 0.75,
             "cpu_system_s": used * 0.25,
             **dict.fromkeys(INTEGERS, 1),
+            "waited_ns": round(self.waited * (at - self.born_s) * 1e9),
             "rss_bytes": self.rss(at) if callable(self.rss) else self.rss,
             "pss_bytes": self.pss(at) if callable(self.pss) else self.pss,
         }
@@ -251,6 +261,23 @@ def processes_table(processes: Iterable[Process]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema)
 
 
+def quiet_table(**changes: Any) -> pa.Table:
+    """What a quiet machine shows: nobody but us; `changes` are functions of the seconds."""
+    at = np.arange(-1.0 + 0.037, 6.0, 1 / HZ)
+    columns = {
+        "at_ns": START_NS + nanoseconds(at),
+        "late_ns": np.full(len(at), 100_000),
+        "waited_ns": np.zeros(len(at), np.int64),
+        "pressure_us": np.zeros(len(at), np.int64),
+        "own_cpu_s": 0.01 * at,
+        "server_busy_s": 0.4 * at,
+        "generator_busy_s": 0.31 * at,
+    }
+    changed = {name: change(at) for name, change in changes.items()}
+    rows = pd.DataFrame(columns | changed, columns=SCHEMA.names)
+    return pa.Table.from_pandas(rows.fillna(0.0), SCHEMA, preserve_index=False, safe=False)
+
+
 SERVER = Process("server", 100, cpu=0.4)
 GENERATOR = Process("generator", 200, cpu=0.3)
 
@@ -269,18 +296,19 @@ class RunBuilder:
         seconds: float = 5.0,
         notes: tuple[str, ...] = (),
         ceilings: tuple[Ceiling, ...] = (),
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
         self.plan = Plan(
             cells=tuple(cells),
             blocks=blocks,
             seed=11,
-            timing=Timing(1.0, seconds),
+            timing=Timing(2.0, seconds),
             placement=Placement(server_cpus, generator_cpus),
             machine=MACHINE,
             command=("gatebench", "run", "demo"),
             notes=notes,
         )
-        self.writer = RunWriter(results, self.plan.facts())
+        self.writer = RunWriter.begin(results, {**self.plan.facts(), **(asked or {})})
         self.writer.keep_ceilings(ceilings)
         self.number = 0
 
@@ -288,11 +316,12 @@ class RunBuilder:
         self,
         it: Cell,
         requests: Requests,
-        processes: Iterable[Process] = (SERVER, GENERATOR),
+        processes: Iterable[Process] | pa.Table = (SERVER, GENERATOR),
         *,
         load: Mapping[str, Any] | None = None,
         errors: Mapping[str, int] | None = None,
         tables: tuple[pa.Table, pa.Table] | None = None,
+        noise: pa.Table | None = None,
         **facts: Any,
     ) -> StoredTrial:
         """Store a trial that measured `requests`; `load` and `facts` replace what it says."""
@@ -328,7 +357,14 @@ class RunBuilder:
                 "sampler": {"cpu_share": 0.01, "ticks": 70, "latest_s": 0.0, "pss_every_ticks": 1},
                 **facts,
             },
-            {"latency": latency, "ticks": ticks, "processes": processes_table(processes)},
+            {
+                "latency": latency,
+                "ticks": ticks,
+                "processes": processes
+                if isinstance(processes, pa.Table)
+                else processes_table(processes),
+                "noise": quiet_table() if noise is None else noise,
+            },
         )
 
     def failed(

@@ -15,6 +15,7 @@ import pytest
 from harness.application import (
     Asked,
     asked_of,
+    asked_request,
     inspect,
     own_registry,
     read_request,
@@ -31,6 +32,7 @@ from harness.model import (
     Load,
     MeasurementError,
     Request,
+    Scenario,
 )
 from harness.options import parser
 from harness.ports import listeners
@@ -169,8 +171,25 @@ def test_own_application_is_told_from_a_row():
     assert said("--app", "a:b", "--app-env", "A=", "--app-dir", "d") == Asked(
         "a:b", folder=Path("d"), variables=["A="]
     )
-    with pytest.raises(ConfigurationError, match="--expect-body goes with --app package"):
-        said("--app", "wsgi", "--expect-body", "")
+    assert said("--app", "wsgi", "--request", "/x") is None
+    with pytest.raises(ConfigurationError, match="--app-env goes with --app package"):
+        said("--app", "wsgi", "--app-env", "A=1")
+
+
+def test_request_of_ours_takes_the_place_of_a_scenario():
+    def said(*words: str) -> Scenario | None:
+        arguments = parser(dict.fromkeys(COMMANDS, print)).parse_args(["run", "waitress", *words])
+        return asked_request(arguments)
+
+    assert said("--app", "wsgi") is None
+    plain = said("--request", "/whoami", "--expect-status", "200")
+    assert (plain.name, plain.wait_s, plain.checks) == ("GET /whoami", 0.0, ())
+    assert plain.request == Request("GET", "/whoami", status=200)
+    # what the app is asked to wait is known, so that faster answers are found impossible
+    assert said("--request", "GET /sleep/20").wait_s == 0.02
+    assert said("--request", "/sleep/20?how=block").wait_s == 0.02
+    with pytest.raises(ConfigurationError, match="go with --request"):
+        said("--expect-body", "x")
 
 
 @pytest.mark.parametrize(

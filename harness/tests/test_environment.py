@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness import installer
-from harness.environment import cached, prepare, requirements
+from harness.environment import cached, missing, prepare, requirements
 from harness.installer import Completed, run_guarded
 from harness.model import App, ConfigurationError, MeasurementError, Server
 
@@ -160,6 +160,17 @@ def test_one_environment_for_each_requirement_set_and_python() -> None:
     assert newer.path != first.path
     assert newer.python == "3.13.1t"
     assert prepare(replace(server, python="3.13"), APP, run=uv).path == newer.path
+
+
+def test_what_has_to_be_built_is_known_without_building_it() -> None:
+    place = missing(SERVER, APP)
+    assert place is not None
+    assert not place.exists()
+    assert prepare(SERVER, APP, run=FakeUv()).path == place
+    assert missing(SERVER, APP) is None
+    assert missing(replace(SERVER, name="other"), APP) is None  # the same requirements
+    assert missing(SERVER, WITH_FLASK) is not None
+    assert missing(replace(SERVER, packages=("h11 =! 2",)), APP) is None  # prepare says so
 
 
 def test_a_server_without_packages_gets_an_empty_environment() -> None:

@@ -116,7 +116,7 @@ def test_mistake_in_a_row_is_named(table, key, what):
         ("mine.conf", "mien.conf", "mien.conf: cannot be read: No such file or directory"),
         ('"mine -v"', '"mine \'v"', "receipt: No closing quotation"),
         ("fronts.", "front.", "is not a table gatebench knows; did you mean fronts?"),
-        ("fronts.mine", 'fronts."a+b"', "a name has no spaces, commas, @, + or wildcards"),
+        ("fronts.mine", 'fronts."a+b"', "a name has no spaces, commas, @, +, # or wildcards"),
     ],
 )
 def test_mistake_in_the_words_of_a_row_is_named(table, old, new, what):
@@ -256,7 +256,7 @@ def test_proxys_cpu_and_memory_are_told_apart(tmp_path):
     assert trial["server_pss_bytes"] == 50 * builders.MIB
     assert trial["proxy_pss_bytes"] == 12 * builders.MIB
     cells = cells_frame(trials)
-    comparisons = comparisons_frame(cells)
+    comparisons = comparisons_frame(run, trials)
     (cell,) = document(run, cells, comparisons)["cells"]
     assert cell["front"] == "nginx"
     assert cell["proxy_cpu_s_per_1k"] == pytest.approx(1.0, rel=0.01)

@@ -96,7 +96,7 @@ def test_own_locustfile_with_a_stock_user_is_measured_and_marked(tmp_path):
     assert cell["client"] == "Locust's FastHttpUser"
     assert cell["requests"] > 100
     assert cell["errors"] == 0
-    assert cell["verdict"] in ("valid", "server-limited", "generator-limited")
+    assert cell["verdict"] not in ("failed", "invalid"), cell["reasons"]
     assert any("recorded by Locust's FastHttpUser" in reason for reason in cell["reasons"])
     (log,) = tmp_path.glob("results/*/trials/0001/locust.log")
     shown = next(line for line in log.read_text().splitlines() if line.split()[:2] == ["GET", "/"])

@@ -308,7 +308,7 @@ def test_value_where_a_row_belongs_is_named(table):
 )
 def test_name_with_forbidden_characters_is_refused(table, name):
     line = mistake_in(table, SERVER.replace("servers.mine", f'servers."{name}"'))
-    assert "a name has no spaces, commas, @, + or wildcards" in line
+    assert "a name has no spaces, commas, @, +, # or wildcards" in line
 
 
 @pytest.mark.parametrize("head", ['servers."a\\nb"', '"ser\\nvers".mine'])

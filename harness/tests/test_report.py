@@ -17,8 +17,9 @@ from harness.analyze import cells_frame, comparisons_frame, trials_frame
 from harness.report import units
 from harness.report.document import document
 from harness.report.markdown import markdown
-from harness.report.table import COLUMNS, ranking, remarks, sentences
+from harness.report.table import columns_for, ranking, remarks
 from harness.report.terminal import print_report
+from harness.report.verdicts import sentences
 from harness.store import StoredRun
 from harness.tests.builders import (
     GENERATOR,
@@ -45,8 +46,8 @@ class Reported:
 
     @classmethod
     def of(cls, run: StoredRun) -> Reported:
-        cells = cells_frame(trials_frame(run))
-        return cls(run, cells, comparisons_frame(cells))
+        trials = trials_frame(run)
+        return cls(run, cells_frame(trials), comparisons_frame(run, trials))
 
     @property
     def document(self) -> dict[str, Any]:
@@ -275,7 +276,17 @@ def test_scenarios_are_compared_apart(tmp_path):
 
 def test_remarks_are_every_reason_of_every_cell(mixed):
     lines = remarks(mixed.ranking())
-    assert len(lines) == sum(len(row["reasons"]) for row in mixed.document["cells"])
+    said = [f"{row['server']}: {it}" for row in mixed.ranking() for it in row["reasons"]]
+    assert len(said) == 4
+    assert lines[:4] == said
+    # and what to do about each finding, once
+    about = [line for line in lines[4:] if line.startswith("about ")]
+    assert [line.partition(":")[0] for line in about] == [
+        "about generator-limited",
+        "about Little's law",
+        "about failed",
+    ]
+    assert lines == said + about  # no noise: the machine was quiet
     assert any(line.startswith("liar: 200.0/s x 25.00 ms is 5.0 requests") for line in lines)
 
 
@@ -374,7 +385,7 @@ def test_markdown_table_has_a_row_per_cell_and_every_column(mixed):
     assert len(lines) == 2 + 6
     for line in lines:
         # a bar that is not escaped ends a field
-        assert len(re.split(r"(?<!\\)\|", line)) == len(COLUMNS) + 2, line
+        assert len(re.split(r"(?<!\\)\|", line)) == len(columns_for(mixed.ranking())) + 2, line
 
 
 def test_markdown_takes_hostile_text_as_text(mixed):
@@ -481,12 +492,13 @@ def test_wide_terminal_shows_more_columns_than_a_narrow_one(tmp_path):
     builder = RunBuilder(tmp_path, [it])
     builder.measured(it, closed())
     reported = Reported.of(builder.read())
-    heads = [column.head for column in COLUMNS]
+    columns = columns_for(reported.ranking("hello"))
+    heads = [column.head for column in columns]
     wide = reported.terminal(140)
     assert all(head in wide for head in heads)
     narrow = reported.terminal(60)
     assert not all(re.search(rf"^ server.* {re.escape(head)}", narrow, re.M) for head in heads[1:])
-    for head in (column.head for column in COLUMNS if not column.spare):
+    for head in (column.head for column in columns if not column.spare):
         assert head.split()[0] in narrow
 
 

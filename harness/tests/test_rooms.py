@@ -22,49 +22,70 @@ LEFT: dict[str, set[str]] = {
     "launchers": set(),  # these in a server's own environment
     "inspector": set(),
     "histogram": set(),
-    "sample": set(),
+    "pace": set(),
+    "noise": {"pace"},
+    "sample": {"noise", "pace"},
     "machine": {"model"},
     "process": {"model", "guardian"},
     "conversation": {"model"},
-    "verify": {"model", "conversation"},
-    "probe": {"model", "ports", "process", "conversation", "verify", "launch"},
-    "registry": {"model", "verify", "probe", "front"},
+    "expectation": {"conversation"},
+    "verify": {"model", "conversation", "expectation"},
+    "probe": {"model", "ports", "process", "conversation", "expectation", "verify", "launch"},
+    "table": {"model"},
+    "rows": {"model", "verify", "probe", "front", "table"},
+    "registry": {"model", "front", "table", "rows"},
     "installer": {"model", "process"},
     "index": {"model", "process", "installer"},
-    "cells": {"model", "registry", "index"},
+    "injection": {"model"},
+    "cells": {"model", "registry", "index", "injection"},
+    "sweep": {"model"},
+    "objective": {"model"},
+    "search": set(),
     "debian": {"model"},
     "environment": {"model", "installer", "debian"},
     "ports": {"model"},
     "front": {"model", "ports", "process", "debian"},
     "companion": {"model", "ports", "process"},
     "launch": {"model", "ports", "process", "companion", "conversation", "verify", "front"},
-    "application": {"model", "process", "installer", "registry", "cells", "launch"},
+    "application": {
+        *("model", "process", "installer", "registry", "cells", "launch", "injection"),
+    },
     "drive": {"model", "ports", "process"},
     "load": {"model", "histogram"},
-    "store": {"model"},
+    "plan": {"model"},
+    "recipe": {"model", "plan"},
+    "journal": {"model"},
+    "store": {"model", "journal"},
+    "forecast": {"model", "plan", "store"},
+    "writer": {"model", "journal", "store"},
     "calibrate": {"model", "ports", "process", "companion", "drive", "histogram"},
     "ceiling": {"model", "ports", "process", "companion", "drive"},
     "run": {
         *("process", "model", "environment", "launch", "verify", "drive", "sample", "store"),
-        "ceiling",
+        *("ceiling", "plan", "writer", "forecast"),
     },
 }
 # Right of it: nothing here starts a process.
 RIGHT: dict[str, set[str]] = {
-    "analyze": {"model", "histogram", "store"},
-    "report": {"model", "histogram", "analyze", "store"},
+    "analyze": {"model", "histogram", "store", "objective", "search"},
+    "report": {"model", "histogram", "analyze", "store", "objective", "search"},
 }
 # Whom users call.
 FRONT: dict[str, set[str]] = {
     "options": {"model"},
     "doctor": {"model", "environment", "machine", "registry", "debian"},
-    "cli": {
+    "capacity": {
+        *("model", "plan", "run", "search", "objective", "store", "writer", "analyze"),
+    },
+    "commands": {
         *LEFT.keys()
         - {"load", "guardian", "upstream", "stub", "null_responder", "inspector", "launchers"},
         *RIGHT,
         "options",
         "doctor",
+        "capacity",
     },
+    "cli": {"model", "options", "commands"},
 }
 MAY = LEFT | RIGHT | FRONT
 

@@ -15,12 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness import store
+from harness import writer as writing
 from harness.model import ConfigurationError, Timing
 from harness.store import (
-    LOG_KEPT_BYTES,
     SCHEMA,
-    RunWriter,
     StorageError,
     UnreadableRunError,
     newest_run,
@@ -28,8 +26,10 @@ from harness.store import (
     read_run,
     write_text,
 )
+from harness.writer import LOG_KEPT_BYTES, RunWriter
 
 FACTS = {"number": 1, "outcome": "measured", "failure": None, "load": {"ok": 3}}
+ADDED = {"schema": SCHEMA, "attempt": 1, "sitting": 1}
 LATENCY = pa.table(
     {
         "second": pa.array([0, 0, 1], pa.int32()),
@@ -42,7 +42,7 @@ LATENCY = pa.table(
 
 @pytest.fixture
 def writer(tmp_path):
-    return RunWriter(tmp_path / "results", {"seed": 7, "timing": Timing(2.0, 5.0)})
+    return RunWriter.begin(tmp_path / "results", {"seed": 7, "timing": Timing(2.0, 5.0)})
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_run_is_read_back_as_it_was_written(writer):
     assert run.facts["timing"] == {"warmup_s": 2.0, "duration_s": 5.0}
     assert datetime.fromisoformat(run.facts["created"]).tzinfo is not None
     assert [trial.facts for trial in run.trials] == [
-        {"schema": SCHEMA, **FACTS},
-        {"schema": SCHEMA, "number": 2, "outcome": "failed"},
+        {**ADDED, **FACTS, "series": ["latency", "ticks"]},
+        {**ADDED, "number": 2, "outcome": "failed", "series": []},
     ]
     assert run.trials[0].series("latency") == LATENCY
     assert run.trials[0].series("ticks") == LATENCY.slice(1)
@@ -110,7 +110,7 @@ def test_crash_while_a_trial_is_stored_leaves_only_what_the_reader_ignores(store
     def crash(*_: object) -> None:
         raise Crash
 
-    monkeypatch.setattr(store, "_write", crash)
+    monkeypatch.setattr(writing, "_write", crash)
     with pytest.raises(Crash):
         stored.store(2, FACTS, {"latency": LATENCY}, {})
     assert [path.name for path in (stored.path / "trials").iterdir()] == ["0001"]
@@ -185,8 +185,8 @@ def test_two_runs_of_one_second_get_two_folders(tmp_path, monkeypatch):
         def now(cls, tz=None):
             return cls(2025, 1, 2, 3, 4, 5, tzinfo=tz)
 
-    monkeypatch.setattr(store, "datetime", Clock)
-    paths = [RunWriter(tmp_path, {"which": number}).path for number in range(3)]
+    monkeypatch.setattr(writing, "datetime", Clock)
+    paths = [RunWriter.begin(tmp_path, {"which": number}).path for number in range(3)]
     assert [path.name for path in paths] == [
         "20250102T030405Z",
         "20250102T030405Z-2",
@@ -235,7 +235,7 @@ def test_results_that_cannot_be_created_are_the_users_to_mend(tmp_path):
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "results"
     with pytest.raises(ConfigurationError) as caught:
-        RunWriter(place, {})
+        RunWriter.begin(place, {})
     assert str(caught.value) == (
         f"{place}: results cannot be written here: Not a directory; "
         "choose another folder with --results DIR"
@@ -274,7 +274,7 @@ def test_full_disk_at_the_end_of_a_run_does_not_hide_its_trials(stored, monkeypa
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store, "_write", full)
+    monkeypatch.setattr(writing, "_write", full)
     stored.end("disk-full")
     monkeypatch.undo()
     assert read_run(stored.path).ended == "unfinished"
@@ -293,7 +293,7 @@ def small_disk(tmp_path):
 
 
 def test_really_full_disk_keeps_what_was_stored_and_leaves_no_part(small_disk):
-    writer = RunWriter(small_disk, {})
+    writer = RunWriter.begin(small_disk, {})
     writer.store(1, FACTS, {"latency": LATENCY}, {})
     noise = np.random.default_rng(1).integers(0, 2**62, 400_000)
     with pytest.raises(StorageError, match="the disk is full"):
@@ -303,7 +303,7 @@ def test_really_full_disk_keeps_what_was_stored_and_leaves_no_part(small_disk):
 
 
 def test_log_that_fills_the_disk_leaves_no_part(small_disk, tmp_path):
-    writer = RunWriter(small_disk, {})
+    writer = RunWriter.begin(small_disk, {})
     writer.store(1, FACTS, {}, {})
     log = tmp_path / "log"
     log.write_bytes(os.urandom(LOG_KEPT_BYTES))
@@ -315,7 +315,7 @@ def test_log_that_fills_the_disk_leaves_no_part(small_disk, tmp_path):
 def test_run_stops_while_there_is_still_room_to_say_so(small_disk, writer):
     writer.check_space()
     with pytest.raises(StorageError, match="the disk is full"):
-        RunWriter(small_disk, {}).check_space()
+        RunWriter.begin(small_disk, {}).check_space()
 
 
 @dataclass(frozen=True)

@@ -282,6 +282,15 @@ def test_damaged_series_is_said_in_one_line(tmp_path):
         trials_frame(builder.read())
 
 
+@pytest.mark.parametrize("name", ["latency", "ticks", "processes"])
+def test_series_that_is_gone_is_said_in_one_line(tmp_path, name):
+    builder = RunBuilder(tmp_path)
+    trial = builder.measured(cell(), closed())
+    (trial.path / f"{name}.parquet").unlink()
+    with pytest.raises(UnreadableRunError, match=rf"it has no {name}\.parquet"):
+        trials_frame(builder.read())
+
+
 # Locust patches the process that imports it, so the recorder is used in one of its own. The
 # requests are dealt out to several recorders, whose reports take the way of Locust's messages.
 RECORD = """
@@ -345,7 +354,7 @@ def sample(kind, at_s, took_s, method="GET", name="GET /"):
 
 # not of the requests' times, or (the kinds of errors) tested below
 UNLIKE = {"reopened_share", "run", "error_kinds", "client", "reasons", "users"}
-UNLIKE |= {"in_flight", "starved"}
+UNLIKE |= {"in_flight", "starved", "findings"}
 
 
 @pytest.mark.parametrize("workers", [1, 3])

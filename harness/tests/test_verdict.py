@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from harness.analyze import cells_frame, records, trials_frame
+from harness.analyze.rules import RULES
 from harness.analyze.verdict import (
     FAILED,
     GENERATOR_LIMITED,
@@ -19,9 +20,7 @@ from harness.analyze.verdict import (
     SERVER_LIMITED,
     SEVERITY,
     VALID,
-    Finding,
-    findings,
-    verdict_of,
+    most_severe,
 )
 from harness.ceiling import Ceiling
 from harness.model import Load
@@ -33,7 +32,9 @@ from harness.tests.builders import (
     cell,
     closed,
     constant_rate,
+    nanoseconds,
     none,
+    quiet_table,
     random_times,
     scenario,
 )
@@ -49,9 +50,10 @@ class Judged:
     def __init__(self, frame) -> None:
         row = records(frame)[0]
         self.verdict = row["verdict"]
-        found = findings(row)
-        self.rules = [finding.rule for finding in found]
-        self.said = {finding.rule: finding.text for finding in found}
+        found = row["findings"]
+        self.rules = [finding.name for finding in found]
+        self.said = {finding.name: finding.text for finding in found}
+        self.figures = {finding.name: finding.figures for finding in found}
         assert row["reasons"] == [finding.text for finding in found]
 
 
@@ -428,6 +430,125 @@ def test_slow_answers_on_one_connection_per_user_are_kept_connections(judge):
     assert "no keep-alive" not in judge(slow, load={"since_start": total}).rules
 
 
+def late_by(delay_s, share=0.5, *, wait_s=0.0):
+    """Answers of 2 ms (and the wait), of which a share comes so much later."""
+    source = np.random.default_rng(3)
+    late = source.random(4000) < share
+    took = wait_s + 0.002 + source.uniform(0, 0.002, 4000) + late * delay_s
+    users = took.reshape(10, -1)
+    done = -1.0 + np.cumsum(users, axis=1)
+    kept = nanoseconds(done) < 5e9
+    order = np.argsort(done[kept])
+    return Requests(done[kept][order], users[kept][order])
+
+
+@pytest.mark.parametrize("delay_s", [0.040, 0.200])
+def test_mode_where_a_delayed_ack_ends_is_a_plateau(judge, delay_s):
+    judged = judge(late_by(delay_s))
+    assert (judged.verdict, judged.rules) == (VALID, ["plateau"])
+    assert f"came about {delay_s * 1e3:.0f} ms late" in judged.said["plateau"]
+    assert judged.figures["plateau"]["share"] == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "share"), [(0.030, 0.5), (0.060, 0.5), (0.100, 0.5), (0.040, 0.02), (0.0, 0.0)]
+)
+def test_other_modes_and_few_answers_are_no_plateau(judge, delay_s, share):
+    assert "plateau" not in judge(late_by(delay_s, share)).rules
+
+
+def test_times_spread_over_the_delay_of_an_ack_are_no_plateau(judge):
+    assert "plateau" not in judge(random_times(median_s=0.04)).rules
+
+
+def test_plateau_is_looked_for_beyond_the_wait(judge):
+    it = cell(work=BLOCKING, users=10, workers=10)
+    assert "plateau" in judge(late_by(0.040, wait_s=0.05), it=it).rules
+    asked = cell(work=scenario("waits", wait_s=0.042), users=10, workers=11)
+    assert "plateau" not in judge(late_by(0.042), it=asked).rules
+
+
+def test_delay_of_an_event_that_an_ack_held_up_is_a_plateau(judge):
+    """Held for half a second by right, and its first byte with it; delivered 41 ms late."""
+    held = closed(users=10, took_s=0.5)
+    many = len(held.done_s)
+    late = replace(
+        held,
+        delayed_at_s=held.done_s,
+        delay_s=np.full(many, 0.041),
+        first_s=held.took_s,
+    )
+    work = scenario("held", wait_s=0.4, latency="delay")
+    judged = judge(late, it=cell(work=work, concurrency="event-loop"))
+    assert "if the app does not wait so long itself" in judged.said["plateau"]
+
+
+def test_queue_of_a_server_at_its_limit_is_no_plateau_but_a_late_rest_is(judge):
+    """All answers after 42 ms, from a server whose CPUs are busy: ten of them wait in a queue."""
+    full, busy = closed(took_s=0.042), [replace(SERVER, cpu=0.99), GENERATOR]
+    assert judge(full, busy).rules == ["server-limited"]
+    apart = replace(full, first_s=np.full(len(full.done_s), 0.001))
+    judged = judge(apart, busy)
+    assert judged.rules == ["server-limited", "plateau"]
+    assert "their first byte had come at once" in judged.said["plateau"]
+
+
+@pytest.mark.parametrize(("busy", "rules"), [(0.99, ["crowded server"]), (0.90, []), (0.43, [])])
+def test_server_whose_cpus_others_fill_is_not_at_its_own_limit(judge, busy, rules):
+    """It used 0.4 of its CPU itself."""
+    noise = quiet_table(server_busy_s=lambda at: busy * at)
+    judged = judge(closed(), [replace(SERVER, waited=0.3), GENERATOR], noise=noise)
+    assert judged.rules == rules
+    assert judged.verdict == (SERVER_LIMITED if rules else VALID)
+    if rules:
+        assert judged.said["crowded server"] == (
+            "others had 59% or more of the server's CPUs, which were full: alone it would do more"
+        )
+
+
+def test_server_that_fills_its_cpus_is_not_crowded_by_itself(judge):
+    noise = quiet_table(server_busy_s=lambda at: 0.99 * at)
+    judged = judge(closed(), [replace(SERVER, cpu=0.98), GENERATOR], noise=noise)
+    assert judged.rules == ["server-limited"]
+
+
+def test_generator_whose_cpus_others_fill_limits_the_trial(judge):
+    """It used 0.3 of its CPU itself, and the hypervisor took as much as others."""
+    noise = quiet_table(
+        generator_busy_s=lambda at: 0.65 * at, generator_steal_s=lambda at: 0.34 * at
+    )
+    judged = judge(closed(), noise=noise)
+    assert (judged.verdict, judged.rules) == (GENERATOR_LIMITED, ["crowded generator"])
+    patient = quiet_table(generator_busy_s=lambda at: 0.99 * at)
+    assert judge(closed(), noise=patient).rules == []  # others gave way to it
+    assert judged.figures["crowded generator"]["steal_share"] == pytest.approx(0.34)
+
+
+def test_stall_is_longer_than_users_rest(judge):
+    """Ten users in step that rest two seconds."""
+    done = np.repeat(np.arange(-0.5, 5.0, 2.0), 10)
+    requests = Requests(done, np.full(len(done), 0.01))
+    assert "stalled" not in judge(requests, it=cell(work=scenario(pause_s=1.99))).rules
+    assert "stalled" in judge(requests).rules
+
+
+@pytest.mark.parametrize(
+    ("warmup_s", "took_s", "rules"),
+    [
+        (2.0, 0.05, []),
+        (0.5, 0.05, ["short warm-up"]),
+        (0.5, 0.004, []),
+        (0.0, 4.0, ["short warm-up"]),
+    ],
+)
+def test_warm_up_has_to_have_its_seconds_or_its_requests(judge, warmup_s, took_s, rules):
+    """A worker's thousand requests are enough; ten users send 2,500 at 4 ms in a second."""
+    facts = {"timing": {"warmup_s": warmup_s, "duration_s": 5.0}}
+    judged = judge(closed(took_s=took_s), it=cell(workers=1), **facts)
+    assert [rule for rule in judged.rules if rule == "short warm-up"] == rules
+    assert judged.verdict != INVALID
+
+
 OPEN = cell(users=100, rate_per_s=200.0)
 
 
@@ -477,6 +598,24 @@ def test_requests_that_had_no_room_in_flight_are_the_servers_limit(judge):
     assert judged.said["unsent"].startswith("200 of 1200 requests were not sent, because 100 ")
 
 
+@pytest.mark.parametrize(
+    ("cpu", "workers", "rule"),
+    [
+        (0.1, 8, "in-flight cap"),
+        (0.6, 8, "unsent"),  # it works
+        (0.1, 2, "unsent"),  # its two workers are occupied
+    ],
+)
+def test_whose_limit_the_number_in_flight_is_depends_on_the_servers_work(judge, cpu, workers, rule):
+    """200/s of 10 ms, of which 20 % had no room: two requests are in the system on average."""
+    it = cell(users=2, rate_per_s=250.0, workers=workers)
+    requests = constant_rate(took_s=0.0101)
+    judged = judge(requests, [replace(SERVER, cpu=cpu), GENERATOR], it, load=due(1250, unsent=250))
+    assert judged.rules == [rule]
+    assert judged.verdict == (GENERATOR_LIMITED if rule == "in-flight cap" else SERVER_LIMITED)
+    assert judged.said[rule].startswith("250 of 1250 requests were not sent, because 2 ")
+
+
 def test_requests_that_never_had_an_answer_are_the_servers_limit(judge):
     judged = judge(constant_rate(), it=OPEN, load=due(offered=1030, unanswered=30))
     assert (judged.verdict, judged.rules) == (SERVER_LIMITED, ["unanswered"])
@@ -503,20 +642,32 @@ def test_failed_trial_says_during_what_and_why(tmp_path):
 
 
 def test_verdict_is_the_most_severe_finding():
-    found = [Finding("a", SERVER_LIMITED, "x"), Finding("b", INVALID, "y"), Finding("c", VALID, "")]
-    assert verdict_of("measured", found) == INVALID
-    assert verdict_of("measured", []) == VALID
-    assert verdict_of("failed", []) == FAILED
+    assert most_severe([SERVER_LIMITED, INVALID, VALID]) == INVALID
+    assert most_severe([]) == VALID
     for severe, mild in itertools.pairwise(SEVERITY):
-        both = [Finding("mild", mild, ""), Finding("severe", severe, "")]
-        assert verdict_of("measured", both) == severe
+        assert most_severe([mild, severe]) == severe
+
+
+def test_finding_names_its_rule_its_figures_and_what_to_do(tmp_path):
+    builder = RunBuilder(tmp_path / "advice")
+    builder.measured(cell(), closed(), [SERVER, replace(GENERATOR, cpu=0.9)])
+    (found,) = records(trials_frame(builder.read()))[0]["findings"]
+    assert (found.name, found.verdict) == ("generator-limited", GENERATOR_LIMITED)
+    assert found.rule == "generator CPU > 80% of its CPUs"
+    assert found.figures == {"generator_cpu_share": pytest.approx(0.9)}
+    assert "--processes" in found.advice
+
+
+def test_table_of_rules_names_known_verdicts_and_each_rule_once():
+    assert all(name == rule.name and rule.rule for name, rule in RULES.items())
+    assert {rule.verdict for rule in RULES.values()} == set(SEVERITY)
 
 
 def test_several_faults_are_all_told(judge):
     requests = replace(closed().without(2.0, 3.2), failed_at_s=np.array([1.0]))
     judged = judge(requests, [SERVER, replace(GENERATOR, cpu=0.9)], cell(workers=4), workers_seen=1)
     assert judged.verdict == GENERATOR_LIMITED
-    assert judged.rules == ["generator-limited", "errors", "stalled", "workers"]
+    assert judged.rules == ["generator-limited", "stalled", "errors", "workers"]
 
 
 GOOD = closed()

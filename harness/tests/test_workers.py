@@ -240,7 +240,7 @@ def test_k19_times_below_a_millisecond_through_workers_master_store_and_report(t
     assert row["p50_s"] == pytest.approx(0.00045, rel=0.02)
     assert row["p99_s"] == pytest.approx(0.00144, rel=0.02)
     cells = cells_frame(trials)
-    (shown,) = document(run, cells, comparisons_frame(cells))["cells"]
+    (shown,) = document(run, cells, comparisons_frame(run, trials))["cells"]
     assert shown["latency_s"]["p50"]["median"] == pytest.approx(0.00045, rel=0.02)
     assert shown["latency_s"]["p99"]["median"] == pytest.approx(0.00144, rel=0.02)
     assert units.seconds(row["p50_s"]).endswith("µs")  # what people read keeps the digits

@@ -1,0 +1,102 @@
+"""`gatebench capacity`: the highest rate at which a server still meets an objective."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.analyze.capacity import Tried, capacities
+from harness.capacity import Quest, explore
+from harness.commands.arguments import scenarios_or
+from harness.commands.console import (
+    DONE,
+    INTERRUPTED,
+    NOT_MEASURED,
+    OWN_FAULT,
+    complain,
+    err,
+    say,
+)
+from harness.commands.environments import Environments
+from harness.commands.measurement import command, plan_of
+from harness.commands.publication import frames_of, publish
+from harness.machine import facts, require_linux, usable_cpus
+from harness.model import ConfigurationError, GatebenchError
+from harness.objective import parse_objective
+from harness.plan import Plan
+from harness.report import units
+from harness.report.progress import Watcher
+from harness.run import Crew
+from harness.sample import pin
+from harness.writer import RunWriter
+
+SETTLED = ("found", "at least", "below")
+
+
+def do_capacity(arguments: argparse.Namespace) -> int:
+    """`gatebench capacity`: search, store every try, report."""
+    require_linux()
+    quest = Quest(
+        parse_objective(arguments.slo),
+        arguments.precision,
+        arguments.in_flight,
+        arguments.try_deadline_s,
+    )
+    arguments.scenario = scenarios_or(arguments, ["hello"])
+    plan = plan_of(arguments)
+    hold_requests(plan)
+    asked = {"slo": quest.objective.text, "precision": quest.precision}
+    writer = RunWriter.begin(arguments.results, plan.facts() | {"capacity": asked})
+    how, error = _explore(plan, quest, writer, Environments(arguments.refresh))
+    writer.end(how)
+    run, frames = frames_of(writer.path)
+    publish(run, frames, arguments.json)
+    if error is not None:
+        complain(error)
+        return error.exit_code
+    if how == "interrupted":
+        say(f"interrupted: {len(run.trials)} trials are kept in {run.path}")
+        return INTERRUPTED
+    if any((trial.facts["failure"] or {}).get("own_fault") for trial in run.trials):
+        return OWN_FAULT
+    settled = [it.found.conclusion in SETTLED for it in capacities(run, frames[0])]
+    return DONE if all(settled) else NOT_MEASURED
+
+
+def hold_requests(plan: Plan) -> None:
+    """That the work is requests that a client makes; events come at their own pace."""
+    for cell in plan.cells:
+        if cell.scenario.latency == "delay":
+            raise ConfigurationError(
+                f"scenario {cell.scenario.name} is paced by events, and has no throughput to seek"
+            )
+
+
+def _explore(
+    plan: Plan, quest: Quest, writer: RunWriter, environments: Environments
+) -> tuple[str, GatebenchError | None]:
+    """Search; how it ended, and the error that stopped it if one did."""
+    say(
+        f"searching the rate that keeps {quest.objective.text}, for {len(plan.cells)} cell(s), a "
+        f"few minutes each, more for slow ones; results in {writer.path}"
+    )
+    cpus = usable_cpus()
+    writer.sit({"command": command(), "machine": facts(cpus)})
+    pin(plan.placement.generator)
+    try:
+        with Watcher(err, 0.0) as watch:
+            for cell, tried in explore(plan, quest, Crew(environments.of), writer, watch):
+                say(f"{cell.name}: {_line(tried)}")
+    except KeyboardInterrupt:
+        return "interrupted", None
+    except GatebenchError as error:
+        return "stopped", error
+    finally:
+        pin(cpus)
+    return "complete", None
+
+
+def _line(tried: Tried) -> str:
+    long = ", long" if tried.stage == "confirm" else ""
+    window = "" if tried.window_s is None else f" for {tried.window_s:.0f} s"
+    why = f" ({tried.why})" if tried.why else ""
+    return f"{units.rate(tried.rate_per_s)}/s{window}{long}: {tried.outcome}{why}"

@@ -1,0 +1,11 @@
+"""Texts from outside, made harmless."""
+
+from __future__ import annotations
+
+import re
+
+
+def safe(text: str) -> str:
+    """Text that Markdown and HTML take as text."""
+    visible = "".join(char if char.isprintable() else " " for char in text)
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", visible).replace("&", "&amp;")
