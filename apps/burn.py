@@ -1,16 +1,12 @@
 """More CPU for each request, on purpose, so that a comparison has a known answer.
 
 GATEBENCH_BURN is nanoseconds for each request (`12000ns`), or a share (`0.05`) of the CPU time
-that this process spends on each request otherwise. A share is settled anew after every hundred
-requests, from the process's own clock less what was burnt: it follows what the requests cost,
-whatever serves them. The first hundred of a process burn nothing of a share.
+that this process spends on each request otherwise.
 
-What burns is reading the thread's CPU clock until enough has passed, so what is burnt is measured,
-and what was too much is taken off the next request. Only what a call costs before the clock is
-first read, some tenths of a microsecond, has to be guessed; it is measured once.
-
-It is the least that a request costs more: the work beside it was seen to become dearer, too (of
-uvicorn's requests by 40 % under a share of 0.5), and a share is of that.
+Whatever burns makes the work beside it dearer, too, so what is burnt cannot be told from inside.
+Therefore every other hundred of requests burns twice as much, and the hundreds between burn
+nothing: their costs by the process's own clock say what the burning really costs here, and the
+passes of an empty loop that it takes are set by that, again and again.
 """
 
 from __future__ import annotations
@@ -18,9 +14,9 @@ from __future__ import annotations
 import threading
 import time
 
-SETTLED_AFTER = 100
-CALLS, TRIES = 1_000, 9
-COLD = 1.6  # times what a call costs in a loop of nothing else is what it costs among real work
+BATCH = 100
+BLEND, GAIN = 0.1, 0.03  # of a new batch in what is known; of its error in the passes
+PASSES = 20_000  # to learn what one costs, for the first guess
 
 
 class Burner:
@@ -29,55 +25,46 @@ class Burner:
     def __init__(self, burn: str) -> None:
         self._share = 0.0 if burn.endswith("ns") else float(burn)
         self._fixed_ns = 0.0 if self._share else float(burn.removesuffix("ns"))
-        self._settling = threading.Lock()
+        self._turning = threading.Lock()
+        self._burns = False
+        self._left = BATCH
         self._since_ns: int | None = None
-        self._each_ns = self._owed_ns = self._burnt_ns = 0.0
-        # what its own clock does not show: of each call, and beside that of one that burns
-        self._call_ns = self._clock_ns = 0.0
-        self._left = 2 * CALLS * TRIES + 1  # none is settled while these are measured
-        self._call_ns = self._unseen_ns(owed_ns=0.0)
-        self._clock_ns = self._unseen_ns(owed_ns=self._call_ns + 1.0)
-        self._each_ns = self._fixed_ns
-        self._owed_ns, self._left = 0.0, 0
+        self._plain_ns = self._burning_ns = 0.0  # what a request costs in either kind of batch
+        self._passes = 0.0
+        began_ns = time.process_time_ns()
+        self._spin(PASSES)
+        self._pass_ns = max(1.0, (time.process_time_ns() - began_ns) / PASSES)
 
     def __call__(self) -> None:
-        """Burn for one request, or let it add up until it is worth the clock."""
-        self._owed_ns += self._each_ns - self._call_ns
-        if self._owed_ns > self._clock_ns:
-            began_ns = now_ns = time.thread_time_ns()
-            end_ns = began_ns + self._owed_ns - self._clock_ns
-            while now_ns < end_ns:
-                now_ns = time.thread_time_ns()
-            burnt_ns = now_ns - began_ns + self._clock_ns
-            self._owed_ns -= burnt_ns
-            self._burnt_ns += burnt_ns
+        """Burn for one request, or not."""
+        if self._burns:
+            self._spin(round(self._passes))
         self._left -= 1
-        if self._left <= 0:
-            self._settle()
+        if self._left <= 0 and self._turning.acquire(blocking=False):  # else another thread does
+            self._turn()
+            self._turning.release()
 
-    def _settle(self) -> None:
-        if not self._settling.acquire(blocking=False):
-            return  # another thread does
-        if self._left <= 0:
-            now_ns, calls = time.process_time_ns(), SETTLED_AFTER - self._left
-            # the first time, and in a child that began its clock anew, there is nothing to go by
-            if self._since_ns is not None and now_ns > self._since_ns:
-                burnt_ns = self._burnt_ns + calls * self._call_ns
-                own_ns = max(0.0, now_ns - self._since_ns - burnt_ns)
-                self._each_ns = self._fixed_ns + self._share * own_ns / calls
-            # before the first share is known, calls are paid by nobody
-            self._owed_ns = max(self._owed_ns, -self._clock_ns)
-            self._since_ns, self._left, self._burnt_ns = now_ns, SETTLED_AFTER, 0.0
-        self._settling.release()
+    def _spin(self, passes: int) -> None:
+        for _ in range(passes):
+            pass
 
-    def _unseen_ns(self, owed_ns: float) -> float:
-        """What a call costs that owes so much, less what its own clock shows; the usual one."""
-        found = []
-        for _ in range(TRIES):
-            self._burnt_ns, began_ns = 0.0, time.thread_time_ns()
-            for _ in range(CALLS):
-                self._owed_ns = owed_ns
-                self()
-            unseen_ns = time.thread_time_ns() - began_ns - self._burnt_ns
-            found.append(unseen_ns / CALLS)
-        return COLD * sorted(found)[TRIES // 2] - self._call_ns
+    def _turn(self) -> None:
+        """A batch is over: learn from it, and let the next one be of the other kind."""
+        now_ns, calls = time.process_time_ns(), BATCH - self._left
+        # the first batch has no beginning, nor has that of a child, whose clock began anew
+        if self._since_ns is not None and now_ns > self._since_ns:
+            self._learn((now_ns - self._since_ns) / calls)
+        self._since_ns, self._left, self._burns = now_ns, BATCH, not self._burns
+
+    def _learn(self, cost_ns: float) -> None:
+        if not self._burns:
+            self._plain_ns += (cost_ns - self._plain_ns) * (BLEND if self._plain_ns else 1.0)
+            return
+        wanted_ns = 2 * (self._fixed_ns or self._share * self._plain_ns)
+        if not self._passes:
+            self._passes = wanted_ns / self._pass_ns
+            return
+        before_ns = self._burning_ns or self._plain_ns + wanted_ns
+        self._burning_ns = before_ns + (cost_ns - before_ns) * BLEND
+        seen_ns = max(self._burning_ns - self._plain_ns, wanted_ns / 2)
+        self._passes *= (wanted_ns / seen_ns) ** GAIN

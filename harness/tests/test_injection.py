@@ -87,56 +87,43 @@ def test_only_the_raw_apps_burn():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A process's clock, set by hand, and a thread's that gains 50 ns when it is read."""
-    clock: Any = SimpleNamespace(process=0, thread=0)
+    """A process's clock, set by hand; each pass that is burnt takes 30 ns of it."""
+    clock: Any = SimpleNamespace(process=0)
 
-    def read():
-        clock.thread += 50
-        return clock.thread
+    def spin(_burner, passes):
+        clock.process += 30 * passes
 
     monkeypatch.setattr(BURNING.time, "process_time_ns", lambda: clock.process)
-    monkeypatch.setattr(BURNING.time, "thread_time_ns", read)
+    monkeypatch.setattr(BURNING.Burner, "_spin", spin)
     return clock
 
 
-def burner_of(burn: str):
-    """A burner whose calls cost nothing but what its clock shows."""
+def costs(burner, clock, requests, each_ns, dearer=1.0):
+    """What requests cost by the clock; those beside which something burns may be dearer."""
+    began = clock.process
+    for _ in range(requests):
+        clock.process += each_ns * (dearer if burner._burns else 1.0)
+        burner()
+    return (clock.process - began) / requests
+
+
+@pytest.mark.parametrize(("burn", "more_ns"), [("0.05", 1_000), ("12000ns", 12_000)])
+@pytest.mark.parametrize("dearer", [1.0, 1.02])
+def test_burning_costs_what_was_asked_whatever_it_does_to_the_work_beside(
+    clock, burn, more_ns, dearer
+):
     burner = BURNING.Burner(burn)
-    burner._call_ns = burner._clock_ns = 0.0
-    return burner
+    costs(burner, clock, 40_000, 20_000, dearer)
+    assert costs(burner, clock, 20_000, 20_000, dearer) == pytest.approx(20_000 + more_ns, rel=0.01)
 
 
-def test_share_is_settled_by_what_requests_cost_otherwise(clock):
-    burner = burner_of("0.1")
-    burner()  # the first request of the process: there is nothing to go by
-    assert (burner._each_ns, burner._burnt_ns) == (0.0, 0.0)
-    clock.process += 100 * 20_000
-    for _ in range(100):
-        burner()
-    assert burner._each_ns == 2_000  # of 20,000
-    clock.process += 100 * 30_000  # they became dearer
-    for _ in range(99):
-        burner()
-    burnt_ns = burner._burnt_ns
-    assert burnt_ns == pytest.approx(99 * 2_000, rel=0.01)
-    clock.process += burnt_ns  # which is no cost of theirs
-    burner()
-    assert burner._each_ns == pytest.approx(3_000, rel=0.01)
+def test_share_follows_what_requests_cost(clock):
+    burner = BURNING.Burner("0.1")
+    costs(burner, clock, 40_000, 20_000)
+    costs(burner, clock, 60_000, 50_000)
+    assert costs(burner, clock, 20_000, 50_000) == pytest.approx(55_000, rel=0.01)
     clock.process = 5  # a child's clock begins anew
-    for _ in range(100):
-        burner()
-    assert burner._each_ns == pytest.approx(3_000, rel=0.01)
-
-
-def test_time_is_burnt_from_the_first_request_on_and_adds_up(clock):
-    burner = burner_of("120ns")
-    before = clock.thread
-    for _ in range(1000):
-        burner()
-    # a read of 50 ns more or less than was owed is settled with the next request
-    assert burner._owed_ns == pytest.approx(0.0, abs=60)
-    assert clock.thread - before >= 1000 * 120
-    assert BURNING.Burner("50000ns")._each_ns == 50_000
+    assert costs(burner, clock, 20_000, 50_000) == pytest.approx(55_000, rel=0.02)
 
 
 @pytest.mark.alone
@@ -146,22 +133,21 @@ def test_burnt_cpu_is_what_was_asked(burn):
     burner = BURNING.Burner(burn)
 
     def spent_s(burns: bool) -> float:
+        burner._since_ns = None  # what went before was none of its requests
         begin = time.process_time()
-        # what went before was none of its requests
-        burner._since_ns, burner._left = time.process_time_ns(), BURNING.SETTLED_AFTER
-        burner._burnt_ns = 0.0
-        for _ in range(300):
+        for _ in range(4 * BURNING.BATCH):
             sum(itertools.repeat(1, 8000))
             if burns:
                 burner()
         return time.process_time() - begin
 
-    spent_s(True)
+    for _ in range(60):
+        spent_s(True)
     pairs = [(spent_s(False), spent_s(True)) for _ in range(30)]
     if burn == "0.2":
         assert median(more / without for without, more in pairs) == pytest.approx(1.2, abs=0.07)
     else:
-        burnt_s = median(more - without for without, more in pairs) / 300
+        burnt_s = median(more - without for without, more in pairs) / (4 * BURNING.BATCH)
         assert burnt_s == pytest.approx(10e-6, rel=0.3)
 
 

@@ -179,48 +179,10 @@ def test_websocket_and_long_poll_are_measured(tmp_path):
     assert poll["latency_s"]["p50"]["median"] < 0.2
 
 
-def test_version_that_does_not_exist_is_a_failed_row(tmp_path):
-    finished = gatebench(
-        "run", "uvicorn@99.9", "waitress", "--scenario", "hello", *QUICK, cwd=tmp_path
-    )
-    assert finished.code == 3
-    cells = cells_of(finished.document)
-    failed = cells["uvicorn@99.9", "hello"]
-    assert failed["verdict"] == "failed"
-    assert failed["throughput_per_s"]["median"] is None
-    assert "uvicorn==99.9.* does not exist" in failed["reasons"][0]
-    assert cells["waitress", "hello"]["verdict"] != "failed"
-
-
 def test_version_that_is_asked_for_is_the_one_measured(tmp_path):
     finished = gatebench("run", "gunicorn-sync@23", "--scenario", "hello", *QUICK, cwd=tmp_path)
     assert finished.code == 0, finished.err
     assert finished.document["cells"][0]["versions"]["gunicorn"].startswith("23.")
-
-
-BROKEN = """
-[apps.broken-wsgi]
-speaks = "wsgi"
-target = "broken:app"
-
-[apps.broken-asgi]
-speaks = "asgi"
-target = "broken:app"
-"""
-
-
-@pytest.mark.parametrize("server", ["gunicorn-sync", "uvicorn", "hypercorn", "daphne", "waitress"])
-def test_app_that_raises_at_import_shows_its_own_last_lines(server, tmp_path):
-    (tmp_path / "mine.toml").write_text(BROKEN)
-    (tmp_path / "broken.py").write_text("raise RuntimeError('no such database')\n")
-    app = "broken-wsgi" if server in ("gunicorn-sync", "waitress") else "broken-asgi"
-    finished = gatebench(
-        "run", server, "--app", app, "--servers", "mine.toml", "--scenario", "hello", cwd=tmp_path
-    )
-    assert finished.code == 3
-    assert "RuntimeError: no such database" in finished.out
-    assert "failed during ready" in finished.out
-    assert "Traceback" not in finished.err
 
 
 def test_busy_port_names_who_has_it(tmp_path):
@@ -301,20 +263,6 @@ def test_second_run_right_after_a_killed_one_works(tmp_path):
     shown = gatebench("report", runs[0].name, cwd=tmp_path)
     assert shown.code == 0
     assert "no trial was finished (unfinished)" in shown.out
-
-
-def test_two_servers_that_share_a_missing_package_each_name_their_own_row(tmp_path):
-    row = (
-        '[servers.{name}]\nspeaks = "wsgi"\npackages = ["waitress==0.0.0.999"]\n'
-        'concurrency = "thread"\ncommand = "waitress-serve --listen={{host}}:{{port}} {{app}}"\n'
-    )
-    (tmp_path / "mine.toml").write_text(row.format(name="one") + row.format(name="two"))
-    finished = gatebench(
-        "run", "one", "two", "--servers", "mine.toml", "--scenario", "hello", *QUICK, cwd=tmp_path
-    )
-    assert finished.code == 3
-    for cell in finished.document["cells"]:
-        assert f"[servers.{cell['server']}]" in cell["reasons"][0]
 
 
 @needs_quiet

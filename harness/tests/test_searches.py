@@ -120,7 +120,7 @@ def test_tune_recommends_more_where_requests_wait(tmp_path):
 
 
 def test_injected_share_shows_in_the_cpu_per_request(tmp_path):
-    """At least half as much CPU again: the work beside what is burnt becomes dearer as well."""
+    """Half as much CPU again for each request."""
     done = gatebench(
         "run", "uvicorn", "uvicorn+cpu=50%", "--scenario", "hello", "--blocks", "6",
         "--duration", "2s", "--warmup", "1s", "--json", cwd=tmp_path, timeout=500,
@@ -129,7 +129,7 @@ def test_injected_share_shows_in_the_cpu_per_request(tmp_path):
     plain, burning = sorted(done.document["cells"], key=lambda it: it["server"])
     assert burning["server"] == "uvicorn+cpu=50%"
     ratio = burning["server_cpu_s_per_1k"] / plain["server_cpu_s_per_1k"]
-    assert 1.4 < ratio < 2.5
+    assert 1.4 < ratio < 1.6
 
 
 def test_sweep_of_users_follows_littles_law(tmp_path):
