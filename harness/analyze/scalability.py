@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import least_squares
-from scipy.stats import t as student
+from scipy import special
 
 Numbers = npt.NDArray[np.float64]
 
@@ -125,6 +124,9 @@ def _fitted(n: Numbers, throughput: Numbers, free: tuple[bool, bool]) -> _Fit:
 
     alone = float(np.log(np.median(throughput[n == n.min()]) / n.min()))
     begin = np.array([alone, 0.05, 1e-4])[varied]
+    # here, because it takes as long to import as all the rest of a command
+    from scipy.optimize import least_squares  # noqa: PLC0415
+
     found = least_squares(residuals, begin, x_scale="jac", method="lm")
     degrees = len(n) - int(varied.sum())
     variance = 2 * float(found.cost) / degrees
@@ -134,7 +136,7 @@ def _fitted(n: Numbers, throughput: Numbers, free: tuple[bool, bool]) -> _Fit:
     covariance[np.ix_(varied, varied)] = inverse * variance
     values = np.zeros(3)
     values[varied] = found.x
-    factor = float(student.ppf((1 + LEVEL) / 2, degrees))
+    factor = float(special.stdtrit(degrees, (1 + LEVEL) / 2))
     return _Fit(tuple(values.tolist()), covariance, factor)
 
 

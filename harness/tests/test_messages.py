@@ -199,6 +199,8 @@ def test_goodbye_of_the_server_is_answered_and_counted(tmp_path, closing_server)
     totals = balance(result)
     assert set(result.errors) == {"early-close"}
     assert "1001 enough" in json.dumps(result.summary["errors"])
-    assert set(answers) == {1001}
+    # the user's own goodbye, if the end of the run found it connected
+    assert [code for code in answers if code != 1001] in ([], [1000])
+    assert 1001 in answers
     assert len(answers) >= totals["failed"] > 3
     assert totals["ok"] == pytest.approx(3 * len(answers), abs=3)
