@@ -7,30 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyze import cells_frame, comparisons_frame, trials_frame
 from harness.commands.console import out, print_json, say
 from harness.report.document import document
 from harness.report.markdown import markdown
 from harness.report.searched import searched
 from harness.report.sheets import sheets_of
 from harness.report.terminal import print_report
-from harness.store import StoredRun, UnreadableRunError, read_run, write_text
-
-RUN_FACTS = ("command", "machine", "placement", "timing", "blocks", "seed", "notes")
-TRIAL_FACTS = ("number", "block", "cell", "placement", "outcome", "failure")
+from harness.results import load_run
+from harness.store import StoredRun, write_text
 
 Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
 def frames_of(path: Path) -> tuple[StoredRun, Frames]:
     """A run, and its trials, cells and comparisons; UnreadableRunError if facts are missing."""
-    run = read_run(path)
-    for held, needed in [(run.facts, RUN_FACTS), *((it.facts, TRIAL_FACTS) for it in run.trials)]:
-        if missing := [name for name in needed if name not in held]:
-            raise UnreadableRunError(f"{path}: is damaged (it lacks {', '.join(missing)})")
-    trials = trials_frame(run)
-    cells = cells_frame(trials)
-    return run, (trials, cells, comparisons_frame(run, trials))
+    results = load_run(path)
+    return results.run, (results.trials, results.cells, results.comparisons)
 
 
 def whole_document(run: StoredRun, frames: Frames) -> dict[str, Any]:

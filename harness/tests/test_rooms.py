@@ -68,7 +68,8 @@ LEFT: dict[str, set[str]] = {
 # Right of it: nothing here starts a process.
 RIGHT: dict[str, set[str]] = {
     "analyze": {"model", "histogram", "store", "objective", "search"},
-    "report": {"model", "histogram", "analyze", "store", "objective", "search"},
+    "results": {"model", "histogram", "analyze", "store"},
+    "report": {"model", "histogram", "analyze", "store", "objective", "search", "results"},
 }
 # Whom users call.
 FRONT: dict[str, set[str]] = {
