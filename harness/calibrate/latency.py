@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -55,7 +55,6 @@ def agreement(bench: Bench, generators: Collection[str]) -> dict[str, Figures]:
     Both load it at the same time, from the same CPU: what stalls one stalls the other, and two
     recorders that are right agree, however noisy the machine.
     """
-    others: list[wrk.Output | MeasurementError] = []
     with (
         scratch_folder() as work,
         serve(STUB, work, bench, "--service", f"fixed:{FIXED_SERVICE_S}") as server,
@@ -63,31 +62,24 @@ def agreement(bench: Bench, generators: Collection[str]) -> dict[str, Figures]:
         gauge = Gauge(server.tree.pid)
         argv = wrk.command(server.url, connections=FIXED_CONNECTIONS, duration_s=bench.duration_s)
 
-        def beside(start_ns: int) -> None:
+        def beside(start_ns: int) -> wrk.Output:
             time.sleep(max(0.0, (start_ns - time.monotonic_ns()) / 1e9))
-            try:
-                others.append(run_wrk(argv, work, bench, Gauge(server.tree.pid))[0])
-            except MeasurementError as error:
-                others.append(error)
+            return run_wrk(argv, work, bench, Gauge(server.tree.pid))[0]
 
-        thread: threading.Thread | None = None
+        other: Future[wrk.Output] | None = None
 
         def at(progress: Progress) -> None:
-            nonlocal thread
-            if thread is None and WRK in generators:
-                thread = threading.Thread(target=beside, args=(progress.start_ns,))
-                thread.start()
+            nonlocal other
+            if other is None and WRK in generators:
+                other = crew.submit(beside, progress.start_ns)
 
-        try:
+        with ThreadPoolExecutor(max_workers=1) as crew:
             driven = drive_ours("hello", Load(FIXED_CONNECTIONS), server, work, bench, gauge, at)
-        finally:
-            if thread is not None:
-                thread.join()
     found = {OURS: _ours(driven, "response", FIXED_CONNECTIONS)}
-    for other in others:
-        if isinstance(other, MeasurementError):
-            raise other
-        found[WRK] = _theirs(other)
+    if other is not None:
+        found[WRK] = _theirs(other.result())
+    elif WRK in generators:
+        raise MeasurementError("wrk was not started: gatebench's generator told no progress")
     return found
 
 

@@ -1,5 +1,9 @@
 """Cells that cannot be measured: each a failed row that says why."""
 
+import os
+import socket
+import subprocess
+
 import pytest
 
 from harness.tests.commands import gatebench
@@ -57,3 +61,36 @@ def test_two_servers_that_share_a_missing_package_each_name_their_own_row(tmp_pa
     assert finished.code == 3
     for cell in finished.document["cells"]:
         assert f"[servers.{cell['server']}]" in cell["reasons"][0]
+
+
+def test_busy_port_names_who_has_it(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        finished = gatebench("serve", "waitress", "--port", str(port), cwd=tmp_path)
+    assert finished.code == 2
+    assert f"port {port} is in use by" in finished.complaint
+    assert f"(pid {os.getpid()})" in finished.complaint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_full_disk_ends_the_run_and_keeps_what_was_stored(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # room for the first trial; the second finds less than what a trial needs
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8388608", "tmpfs", str(disk)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this machine forbids mounting")
+    try:
+        finished = gatebench(
+            "run", "waitress", "--scenario", "hello", "--blocks", "2", *QUICK,
+            "--results", str(disk), cwd=tmp_path,
+        )  # fmt: skip
+        assert finished.code == 3
+        assert "the disk is full" in finished.complaint
+        assert finished.document["ended"] == "disk-full"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -427,7 +427,6 @@ def test_killed_harness_leaves_no_process_of(name, tmp_path):
 NGINX = FRONT.replace("mine -", "nginx -")
 
 
-@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 @needs_both
 @pytest.mark.parametrize(

@@ -104,7 +104,6 @@ def test_index_is_asked_for_the_servers_python(python, option):
     assert all(call[call.index(option) + 1] == python for call in index.calls)
 
 
-@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 def test_real_index_lists_what_is_released():
     assert feature_versions(UVICORN, "0.30.0..0.32.0") == ["0.30", "0.31", "0.32.0"]
@@ -112,15 +111,15 @@ def test_real_index_lists_what_is_released():
         feature_versions(UVICORN, "900..901")
 
 
-@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 def test_versions_of_a_list_are_rows_that_show_what_was_installed(tmp_path):
     finished = gatebench(
         "run", "uvicorn@0.30,0.40,0.54", "--scenario", "hello", "--json",
         "--duration", "1s", "--warmup", "0.5s", cwd=tmp_path,
     )  # fmt: skip
-    assert finished.code == 0, finished.err
-    versions = {cell["server"]: cell["versions"] for cell in finished.document["cells"]}
+    cells = finished.document["cells"]
+    assert not [cell["reasons"] for cell in cells if cell["verdict"] == "failed"]
+    versions = {cell["server"]: cell["versions"] for cell in cells}
     assert sorted(versions) == ["uvicorn@0.30", "uvicorn@0.40", "uvicorn@0.54"]
     for label, installed in versions.items():
         assert installed["uvicorn"].startswith(f"{label.removeprefix('uvicorn@')}.")

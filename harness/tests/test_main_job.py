@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
@@ -183,39 +181,6 @@ def test_version_that_is_asked_for_is_the_one_measured(tmp_path):
     finished = gatebench("run", "gunicorn-sync@23", "--scenario", "hello", *QUICK, cwd=tmp_path)
     assert finished.code == 0, finished.err
     assert finished.document["cells"][0]["versions"]["gunicorn"].startswith("23.")
-
-
-def test_busy_port_names_who_has_it(tmp_path):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        finished = gatebench("serve", "waitress", "--port", str(port), cwd=tmp_path)
-    assert finished.code == 2
-    assert f"port {port} is in use by" in finished.complaint
-    assert f"(pid {os.getpid()})" in finished.complaint
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-def test_full_disk_ends_the_run_and_keeps_what_was_stored(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    # room for the first trial; the second finds less than what a trial needs
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8388608", "tmpfs", str(disk)], check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this machine forbids mounting")
-    try:
-        finished = gatebench(
-            "run", "waitress", "--scenario", "hello", "--blocks", "2", *QUICK,
-            "--results", str(disk), cwd=tmp_path,
-        )  # fmt: skip
-        assert finished.code == 3
-        assert "the disk is full" in finished.complaint
-        assert finished.document["ended"] == "disk-full"
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_scenario_runs_by_hand_with_plain_locust(tmp_path):
