@@ -17,16 +17,15 @@ from harness.commands.console import (
     say,
 )
 from harness.commands.environments import Environments
-from harness.commands.measurement import command, plan_of
+from harness.commands.measurement import plan_of, sit
 from harness.commands.publication import frames_of, publish
-from harness.machine import facts, require_linux, usable_cpus
-from harness.model import ConfigurationError, GatebenchError
+from harness.machine import require_linux
+from harness.model import ConfigurationError
 from harness.objective import parse_objective
 from harness.plan import Plan
 from harness.report import units
 from harness.report.progress import Watcher
 from harness.run import Crew
-from harness.sample import pin
 from harness.writer import RunWriter
 
 SETTLED = ("found", "at least", "below")
@@ -46,14 +45,15 @@ def do_capacity(arguments: argparse.Namespace) -> int:
     hold_requests(plan)
     asked = {"slo": quest.objective.text, "precision": quest.precision}
     writer = RunWriter.begin(arguments.results, plan.facts() | {"capacity": asked})
-    how, error = _explore(plan, quest, writer, Environments(arguments.refresh))
-    writer.end(how)
+    environments = Environments(arguments.refresh)
+    ending = sit(plan, writer, lambda: _explore(plan, quest, writer, environments))
+    writer.end(ending.how)
     run, frames = frames_of(writer.path)
     publish(run, frames, arguments.json)
-    if error is not None:
-        complain(error)
-        return error.exit_code
-    if how == "interrupted":
+    if ending.error is not None:
+        complain(ending.error)
+        return ending.error.exit_code
+    if ending.how == "interrupted":
         say(f"interrupted: {len(run.trials)} trials are kept in {run.path}")
         return INTERRUPTED
     if any((trial.facts["failure"] or {}).get("own_fault") for trial in run.trials):
@@ -71,28 +71,15 @@ def hold_requests(plan: Plan) -> None:
             )
 
 
-def _explore(
-    plan: Plan, quest: Quest, writer: RunWriter, environments: Environments
-) -> tuple[str, GatebenchError | None]:
-    """Search; how it ended, and the error that stopped it if one did."""
+def _explore(plan: Plan, quest: Quest, writer: RunWriter, environments: Environments) -> str:
     say(
         f"searching the rate that keeps {quest.objective.text}, for {len(plan.cells)} cell(s), a "
         f"few minutes each, more for slow ones; results in {writer.path}"
     )
-    cpus = usable_cpus()
-    writer.sit({"command": command(), "machine": facts(cpus)})
-    pin(plan.placement.generator)
-    try:
-        with Watcher(err, 0.0) as watch:
-            for cell, tried in explore(plan, quest, Crew(environments.of), writer, watch):
-                say(f"{cell.name}: {_line(tried)}")
-    except KeyboardInterrupt:
-        return "interrupted", None
-    except GatebenchError as error:
-        return "stopped", error
-    finally:
-        pin(cpus)
-    return "complete", None
+    with Watcher(err, 0.0) as watch:
+        for cell, tried in explore(plan, quest, Crew(environments.of), writer, watch):
+            say(f"{cell.name}: {_line(tried)}")
+    return "complete"
 
 
 def _line(tried: Tried) -> str:

@@ -7,7 +7,7 @@ import math
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,19 +158,32 @@ def measure(
     plan: Plan, writer: RunWriter, environments: Environments, budget_s: float | None = None
 ) -> Ending:
     """Measure what the run lacks, and end it on disk; what stopped it is in what is returned."""
-    rest, cpus = unmeasured(plan, writer), usable_cpus()
-    if rest:
-        writer.sit({"command": command(), "machine": facts(cpus)})
-        pin(plan.placement.generator)
-        try:
-            ending = _conduct(plan, writer, environments, rest, budget_s)
-        finally:
-            pin(cpus)  # a run that follows is placed by what it finds
+    if rest := unmeasured(plan, writer):
+        ending = sit(plan, writer, lambda: _conduct(plan, writer, environments, rest, budget_s))
     else:
         say(f"{writer.path} is complete: nothing is left to measure")
         ending = Ending("complete")
     writer.end(ending.how)
     return ending
+
+
+def sit(plan: Plan, writer: RunWriter, work: Callable[[], str]) -> Ending:
+    """Do some of a run's work from the generator's CPUs; how it ended, which `work` says of its own
+    end.
+    """
+    cpus = usable_cpus()
+    writer.sit({"command": command(), "machine": facts(cpus)})
+    pin(plan.placement.generator)
+    try:
+        return Ending(work())
+    except KeyboardInterrupt:
+        return Ending("interrupted")
+    except StorageError as error:
+        return Ending("disk-full", error)
+    except GatebenchError as error:
+        return Ending("stopped", error)
+    finally:
+        pin(cpus)  # a run that follows is placed by what it finds
 
 
 def _conduct(
@@ -179,26 +192,19 @@ def _conduct(
     environments: Environments,
     rest: Sequence[Slot],
     budget_s: float | None,
-) -> Ending:
+) -> str:
     crew = Crew(environment=environments.of)
-    try:
-        estimate_s = _announce(plan, writer, environments, rest)
-        if budget_s is not None:
-            _promise(plan, None, "if trials vary by 2 %")
-        with Watcher(err, estimate_s) as watch:
-            for trial in conduct(plan, crew, writer, watch, budget_s=budget_s):
-                known = trial.facts["number"] == ENOUGH_BLOCKS * len(plan.cells)
-                if budget_s is not None and known and plan.blocks > ENOUGH_BLOCKS:
-                    deviation = noise(trials_frame(read_run(writer.path)))
-                    if deviation is not None:
-                        _promise(plan, deviation, "by the noise of the blocks so far")
-    except KeyboardInterrupt:
-        return Ending("interrupted")
-    except StorageError as error:
-        return Ending("disk-full", error)
-    except GatebenchError as error:
-        return Ending("stopped", error)
-    return Ending("complete" if len(writer.trials) == len(plan.order()) else "budget")
+    estimate_s = _announce(plan, writer, environments, rest)
+    if budget_s is not None:
+        _promise(plan, None, "if trials vary by 2 %")
+    with Watcher(err, estimate_s) as watch:
+        for trial in conduct(plan, crew, writer, watch, budget_s=budget_s):
+            known = trial.facts["number"] == ENOUGH_BLOCKS * len(plan.cells)
+            if budget_s is not None and known and plan.blocks > ENOUGH_BLOCKS:
+                deviation = noise(trials_frame(read_run(writer.path)))
+                if deviation is not None:
+                    _promise(plan, deviation, "by the noise of the blocks so far")
+    return "complete" if len(writer.trials) == len(plan.order()) else "budget"
 
 
 def _announce(
