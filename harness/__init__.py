@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.results import Results, load_run, load_runs
+    from harness.results import Results, UnreadableRunError, load_run, load_runs
 
 __version__ = "0.1.0"
-__all__ = ["Results", "load_run", "load_runs"]
+__all__ = ["Results", "UnreadableRunError", "load_run", "load_runs"]
 
 
 def __getattr__(name: str) -> Any:

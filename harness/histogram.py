@@ -9,7 +9,7 @@ vector of counts; adding vectors merges histograms exactly. Source: HdrHistogram
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -50,29 +50,57 @@ def count(values_ns: npt.ArrayLike) -> Counts:
     return counted
 
 
+@dataclass(frozen=True)
+class Histogram:
+    """Counts by bucket, each bucket once, from the shortest durations on."""
+
+    buckets: Counts
+    counts: Counts
+
+    @classmethod
+    def merged(cls, buckets: npt.ArrayLike, counts: npt.ArrayLike) -> Histogram:
+        """The sum of histograms: `buckets` may repeat, in any order."""
+        index, number = np.asarray(buckets, dtype=np.int64), np.asarray(counts, dtype=np.int64)
+        # floats count exactly up to 2**53
+        sums = np.bincount(index, weights=number).astype(np.int64)
+        (present,) = np.nonzero(sums)
+        return cls(present, sums[present])
+
+    @property
+    def total(self) -> int:
+        """How many durations were counted."""
+        return int(self.counts.sum())
+
+    def percentile_s(self, q: float) -> float | None:
+        """The q-th percentile (0..100) in seconds: the middle of the bucket where the q-share of
+        all counts, ordered by value, is reached. None without counts.
+        """
+        reached = np.cumsum(self.counts)
+        if not len(reached):
+            return None
+        # the rank of an order statistic: the smallest k with k/n >= q
+        rank = max(1, math.ceil(q / 100 * int(reached[-1]) - 1e-9))
+        return self.middle_s(int(np.searchsorted(reached, rank)))
+
+    def middle_s(self, place: int) -> float:
+        """The middle of the bucket at `place`, in seconds."""
+        low, high = bounds(self.buckets[place])
+        return float(low + high - 1) / 2 / 1e9
+
+    def mean_s(self) -> float | None:
+        """The mean in seconds, by bucket middles; None without counts."""
+        if not self.total:
+            return None
+        low, high = bounds(self.buckets)
+        number = self.counts.astype(np.float64)
+        return float(((low + high - 1) / 2 * number).sum() / number.sum() / 1e9)
+
+
 def percentile_s(buckets: npt.ArrayLike, counts: npt.ArrayLike, q: float) -> float | None:
-    """The q-th percentile (0..100) in seconds: the middle of the bucket where the q-share of
-    all counts, ordered by value, is reached. None without counts. `buckets` may repeat.
-    """
-    index = np.asarray(buckets, dtype=np.int64)
-    number = np.asarray(counts, dtype=np.int64)
-    total = int(number.sum())
-    if total == 0:
-        return None
-    order = np.argsort(index, kind="stable")
-    reached = np.cumsum(number[order])
-    # the rank of an order statistic: the smallest k with k/n >= q
-    rank = max(1, math.ceil(q / 100 * total - 1e-9))
-    bucket = index[order][int(np.searchsorted(reached, rank))]
-    low, high = bounds(bucket)
-    return float(low + high - 1) / 2 / 1e9
+    """The q-th percentile (0..100) of `Histogram.merged`, in seconds; None without counts."""
+    return Histogram.merged(buckets, counts).percentile_s(q)
 
 
 def mean_s(buckets: npt.ArrayLike, counts: npt.ArrayLike) -> float | None:
-    """The mean of a histogram in seconds, by bucket middles; None without counts."""
-    low, high = bounds(buckets)
-    number = np.asarray(counts, dtype=np.float64)
-    total: Any = number.sum()
-    if total == 0:
-        return None
-    return float(((low + high - 1) / 2 * number).sum() / total / 1e9)
+    """The mean of `Histogram.merged`, in seconds; None without counts."""
+    return Histogram.merged(buckets, counts).mean_s()

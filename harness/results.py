@@ -4,33 +4,50 @@
 
     run = load_run()                        # the newest below results/
     run.trials[["server", "throughput_per_s", "p99_s", "verdict"]]
+    run.percentiles(by=["server", "scenario"])
     both = load_runs(["results/20260301T120000Z", "results/20260401T120000Z"])
     both.cells.groupby(["run", "server"])["throughput_per_s"].first()
+    run.columns("trials")                   # what each column is, and its unit
 
 The terminal's tables, the page, the exports and the notebooks read runs by this and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from harness.analyze import cells_frame, comparisons_frame, rankings_frame, trials_frame
-from harness.store import StoredRun, UnreadableRunError, newest_run, read_run
+from harness.analyze import cells_frame, comparisons_frame, rankings_frame, records, trials_frame
+from harness.analyze.cells import KEYS, grouped, used_of
+from harness.analyze.columns import described, frame
+from harness.analyze.histograms import BY, QUANTILES, histograms_frame, percentiles_frame
+from harness.analyze.long import Trial
+from harness.analyze.probes import newest_probe, probe_folder, probes_frame
+from harness.analyze.series import series_frame, ticks_frame
+from harness.store import StoredRun, UnreadableRunError, newest_run, read_run, runs_in
 
 RUN_FACTS = ("command", "machine", "placement", "timing", "blocks", "seed", "notes")
-TRIAL_FACTS = ("number", "block", "cell", "placement", "outcome", "failure")
+TRIAL_FACTS = ("number", "block", "cell", "placement", "timing", "outcome", "failure")
+CELL = tuple(name for name in BY if name not in ("number", "block", "name"))
+FEW = 5  # runs, of those that there are, where another was asked for
 
 
 @dataclass(frozen=True)
 class Results:
-    """What one or several runs measured. Each frame is read and computed when first asked for."""
+    """What one or several runs measured. Each frame is read and computed when first asked for.
+
+    Every frame has the columns and types of `columns`, also without rows, and a column `run`.
+    A missing value is NA, never 0. Reading raises UnreadableRunError, which names the file, if
+    what is stored is damaged. `probe` is the folder of the probe that was asked for, if any.
+    """
 
     runs: tuple[StoredRun, ...]
+    probe: Path | None = None
 
     @property
     def run(self) -> StoredRun:
@@ -41,47 +58,149 @@ class Results:
     @cached_property
     def trials(self) -> pd.DataFrame:
         """A row per trial, see `harness.analyze.trials`."""
-        return _each(self.runs, trials_frame)
+        return _below("trials", map(trials_frame, self.runs))
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """A row per run and cell, see `harness.analyze.cells`."""
-        return _each(self.runs, lambda run: cells_frame(self._trials_of(run)))
+        return cells_frame(self.trials)
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
         """A row per run, pair of servers and metric, see `harness.analyze.comparison`."""
-        return _each(self.runs, lambda run: comparisons_frame(run, self._trials_of(run)))
+        each = (comparisons_frame(run, _of(run, self.trials)) for run in self.runs)
+        return _below("comparisons", each)
 
     @cached_property
     def rankings(self) -> pd.DataFrame:
         """A row per run, scenario and ranked server, see `harness.analyze.ranking`."""
-        return _each(
-            self.runs,
-            lambda run: rankings_frame(self.comparisons[self.comparisons["run"] == run.path.name]),
-        )
+        each = (rankings_frame(_of(run, self.comparisons)) for run in self.runs)
+        return _below("rankings", each)
 
-    def _trials_of(self, run: StoredRun) -> pd.DataFrame:
-        return self.trials[self.trials["run"] == run.path.name]
+    @cached_property
+    def histograms(self) -> pd.DataFrame:
+        """A row per trial, request name, measure and bucket, see `harness.analyze.histograms`.
+
+        Thousands of rows for each trial: `percentiles` reads them without this frame.
+        """
+        return histograms_frame(self._each_trial)
+
+    @cached_property
+    def series(self) -> pd.DataFrame:
+        """A row per trial, sample and role of processes, see `harness.analyze.series`."""
+        return series_frame(self._each_trial)
+
+    @cached_property
+    def ticks(self) -> pd.DataFrame:
+        """A row per trial and tenth of a second: its answers, see `harness.analyze.series`."""
+        return ticks_frame(self._each_trial)
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """A row per server and probe, see `harness.analyze.probes`; of the probe that was named
+        when the run was loaded, or the newest beside each run.
+        """
+        if self.probe is not None:
+            return probes_frame([self.probe])
+        beside = dict.fromkeys(run.path.resolve().parent for run in self.runs)
+        return probes_frame(probe for folder in beside if (probe := newest_probe(folder)))
+
+    def percentiles(
+        self,
+        qs: Sequence[float] = QUANTILES,
+        by: str | Sequence[str] = CELL,
+        measure: str | None = None,
+        *,
+        used: bool = True,
+    ) -> pd.DataFrame:
+        """Latency percentiles in seconds: counts are merged first, and never percentiles averaged.
+
+        A row for each value of `by` (names of the trial, its cell, or `name` of the request) and
+        measure, with a column for each of `qs`: `p99_s` for 0.99. `measure` None is what each
+        cell's latencies are of. Merged are the trials that a cell's verdict rests on, or all that
+        measured if not `used`; `verdict` says what they are worth. A percentile is missing where
+        fewer than ten of the `samples` lie beyond it: chance would have made it. (The cells'
+        `p99_s` is something else: the median of what each trial's own was.) ValueError for what
+        there is not.
+        """
+        names = (by,) if isinstance(by, str) else tuple(by)
+        merged = (it for it in self._each_trial if it.used or not used)
+        return percentiles_frame(merged, tuple(qs), names, measure)
+
+    @staticmethod
+    def columns(frame: str) -> pd.DataFrame:
+        """What each column of a frame is: name, dtype, unit, about. ValueError for no frame."""
+        return described(frame)
+
+    def trials_of(self, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The trials of a row of `cells`, as dictionaries with None for what is missing.
+
+        It needs `harness.analyze.cells.KEYS` of the row, and `run` where there are several.
+        """
+        run = cell.get("run") or self.run.path.name
+        return self._by_cell.get((run, *(cell[name] for name in KEYS)), [])
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        return records(self.trials)
+
+    @cached_property
+    def _by_cell(self) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+        return grouped(self._rows)
+
+    @cached_property
+    def _each_trial(self) -> list[Trial]:
+        used = {id(row) for cell in self._by_cell.values() for row in used_of(cell)}
+        stored = (trial for run in self.runs for trial in run.trials)
+        return [
+            Trial(row, trial, id(row) in used)
+            for row, trial in zip(self._rows, stored, strict=True)
+        ]
 
 
-def load_run(run: str | Path | None = None, results: str | Path = "results") -> Results:
+def load_run(
+    run: str | Path | None = None,
+    results: str | Path = "results",
+    probe: str | Path | None = None,
+) -> Results:
     """One run: its folder, its name in `results`, or the newest there.
 
-    UnreadableRunError in one clear line if there is none, if it is damaged or of another schema.
+    `probe` is a probe's folder, by default the newest beside the run. UnreadableRunError in one
+    clear line if there is none, if it is damaged or of another schema.
     """
+    named = None if probe is None else probe_folder(Path(probe))
+    return Results((_read(_path(run, Path(results))),), named)
+
+
+def load_runs(
+    runs: Iterable[str | Path], results: str | Path = "results", probe: str | Path | None = None
+) -> Results:
+    """Several runs, in this order; the frames' column `run` tells them apart.
+
+    UnreadableRunError as for one, and if two have the same name.
+    """
+    paths = [_path(run, Path(results)) for run in runs]
+    for place, path in enumerate(paths):
+        if twin := next((it for it in paths[:place] if it.name == path.name), None):
+            raise UnreadableRunError(
+                f"{path}: has the name of {twin}, and runs are told apart by their names; "
+                "leave one out, or rename a copy of it"
+            )
+    named = None if probe is None else probe_folder(Path(probe))
+    return Results(tuple(map(_read, paths)), named)
+
+
+def _path(run: str | Path | None, results: Path) -> Path:
     if run is None:
-        path = newest_run(Path(results))
-    else:
-        path = Path(run)
-        if not path.exists() and (Path(results) / path).exists():
-            path = Path(results) / path
-    return Results((_read(path),))
-
-
-def load_runs(runs: Iterable[str | Path], results: str | Path = "results") -> Results:
-    """Several runs, in this order; the frames' column `run` tells them apart."""
-    return Results(tuple(load_run(run, results).run for run in runs))
+        return newest_run(results)
+    for path in (Path(run), results / run):
+        if path.is_dir():
+            return path
+    beside = Path(run).parent if len(Path(run).parts) > 1 else results
+    there = runs_in(beside)[::-1]
+    few = ", ".join(path.name for path in there[:FEW]) or "none"
+    more = f" and {len(there) - FEW} older" if len(there) > FEW else ""
+    raise UnreadableRunError(f"{run}: no such run; in {beside} there are: {few}{more}")
 
 
 def _read(path: Path) -> StoredRun:
@@ -92,9 +211,13 @@ def _read(path: Path) -> StoredRun:
     return run
 
 
-def _each(
-    runs: Iterable[StoredRun], frame_of: Callable[[StoredRun], pd.DataFrame]
-) -> pd.DataFrame:
-    """The runs' frames below one another, each row with its run's name."""
-    frames = [frame_of(run).assign(run=run.path.name) for run in runs]
-    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+def _of(run: StoredRun, rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["run"] == run.path.name]
+
+
+def _below(name: str, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The runs' frames below one another."""
+    several = list(frames)
+    if len(several) == 1:
+        return several[0]
+    return pd.concat(several, ignore_index=True) if several else frame(name, [])

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from harness.analyze.columns import CELL, FIGURES, SAME, frame, missing
 from harness.analyze.findings import Finding
 from harness.analyze.noise import NOISE, disturbances
 from harness.analyze.verdict import FAILED, RANKED, SEVERITY
 
-KEYS = (
-    "server", "app", "scenario", "workers", "threads", "model", "users", "rate_per_s", "arrivals",
-)  # fmt: skip
-FIGURES = (
-    "throughput_per_s", "p50_s", "p90_s", "p99_s", "max_s",
-    "server_cpu_s_per_1k", "server_pss_bytes", "proxy_cpu_s_per_1k", "proxy_pss_bytes",
-    "generator_cpu_share", "sampler_cpu_share",
-    "startup_s", "steady_at_s", "server_idle_pss_bytes", "generator_bytes_per_user",
-)  # fmt: skip
-SAME = (
-    "twin_of", "front", "slots", "speaks", "concurrency", "wait_s", "pause_s", "latency_measure",
-    "client", "python", "versions", "argv", "notes", "workers_seen", "log",
-)  # fmt: skip
+KEYS = tuple(column.name for column in CELL)
 
-COLUMNS = (
-    *KEYS,
-    *("offered_per_s", "unsent", "trials", "used", "verdict", "reasons", "findings"),
-    *("requests", "errors"),
-    *("noise", "disturbances"),
-    *(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high")),
-    *SAME,
-)
+Row = Mapping[str, Any]
 
 
 def cells_frame(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell, in the order the cells first appear.
+    """One row per run and cell, in the order they first appear.
 
     For each of FIGURES, `NAME` is the median of the trials that the cell's verdict rests on,
     `NAME_low` and `NAME_high` their least and greatest (missing with a single trial).
@@ -45,60 +28,66 @@ def cells_frame(trials: pd.DataFrame) -> pd.DataFrame:
     and `errors` are sums over the used trials. `noise` is the median of what else the machine
     did during the used trials, `disturbances` what was worst in all of them, in words.
     """
-    rows = [
-        _row(dict(zip(KEYS, key, strict=True)), group)
-        for key, group in trials.groupby(list(KEYS), sort=False, dropna=False)
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame("cells", [_row(group) for group in grouped(records(trials)).values()])
+
+
+def grouped(trials: Iterable[Row]) -> dict[tuple[Any, ...], list[Row]]:
+    """The trials of each run and cell, in the order in which they and the cells appear."""
+    cells: dict[tuple[Any, ...], list[Row]] = {}
+    for trial in trials:
+        cells.setdefault(tuple(trial[name] for name in ("run", *KEYS)), []).append(trial)
+    return cells
+
+
+def used_of(cell: Sequence[Row]) -> list[Row]:
+    """The trials of a cell that its verdict rests on: those with the best that any reached."""
+    best = max((trial["verdict"] for trial in cell), key=SEVERITY.index)
+    # one server-limited trial says what the cell is limited by
+    good = RANKED if best in RANKED else (best,)
+    return [trial for trial in cell if trial["verdict"] in good]
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """A frame's rows as dictionaries, every missing value as None."""
-    return [
-        {str(name): _known(value) for name, value in row.items()}
-        for row in frame.to_dict("records")
+    columns = [
+        [None if missing(value) else value for value in frame.iloc[:, place].tolist()]
+        for place in range(frame.shape[1])
     ]
+    names = [str(name) for name in frame.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _row(key: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
-    verdict = max(group["verdict"], key=SEVERITY.index)
-    used = group[group["verdict"] == verdict]
-    if verdict in RANKED:  # one server-limited trial says what the cell is limited by
-        used = group[group["verdict"].isin(RANKED)]
-        verdict = min(used["verdict"], key=SEVERITY.index)
-    found = _findings(group)
+def _row(cell: Sequence[Row]) -> dict[str, Any]:
+    used = used_of(cell)
+    first, found = used[0], _findings(cell)
     row: dict[str, Any] = {
-        **key,
-        "threads": None if pd.isna(key["threads"]) else int(key["threads"]),
-        "offered_per_s": _known(used.iloc[0]["offered_per_s"]),
-        "unsent": _total(used["unsent"]),
-        "trials": len(group),
+        **{name: first[name] for name in ("run", *KEYS, "offered_per_s", *SAME)},
+        "unsent": _total(used, "unsent"),
+        "trials": len(cell),
         "used": len(used),
-        "verdict": verdict,
-        "reasons": [_reason(it, len(group)) for it in found],
+        "verdict": min((trial["verdict"] for trial in used), key=SEVERITY.index),
+        "reasons": [_reason(it, len(cell)) for it in found],
         "findings": found,
-        "noise": _noise(used, pd.Series.median),
-        "disturbances": disturbances(_noise(group, pd.Series.max)),
-        "requests": _total(used["requests"]),
-        "errors": _total(used["errors"]),
+        "noise": _noise(used, np.median),
+        "disturbances": disturbances(_noise(cell, np.max)),
+        "requests": _total(used, "requests"),
+        "errors": _total(used, "errors"),
     }
     for name in FIGURES:
-        values = pd.to_numeric(used[name]).dropna()
-        several = len(values) > 1
-        row[name] = float(values.median()) if len(values) else None
-        row[f"{name}_low"] = float(values.min()) if several else None
-        row[f"{name}_high"] = float(values.max()) if several else None
-    first = used.iloc[0]
-    return row | {name: _known(first[name]) for name in SAME}
+        values = _known(used, name)
+        row[name] = float(np.median(values)) if values else None
+        if len(values) > 1:
+            row |= {f"{name}_low": min(values), f"{name}_high": max(values)}
+    return row
 
 
-def _findings(group: pd.DataFrame) -> list[dict[str, Any]]:
+def _findings(cell: Iterable[Row]) -> list[dict[str, Any]]:
     """What was found on the trials, each kind of finding once, as it is on the first of them.
 
     `trials` is how many have it, `alike` whether it reads the same on all of these.
     """
     kinds: dict[tuple[Any, ...], list[Finding]] = {}
-    for finding in (each for found in group["findings"] for each in found):
+    for finding in (each for trial in cell for each in trial["findings"]):
         # trials fail for reasons of their own, and requests by kinds, which are figures
         why = finding.text if finding.verdict == FAILED else ""
         kinds.setdefault((finding.name, why, *sorted(finding.figures)), []).append(finding)
@@ -122,21 +111,19 @@ def _reason(found: dict[str, Any], trials: int) -> str:
     return f"{found['trials']} of {trials} trials{such}: {found['text']}"
 
 
-def _noise(group: pd.DataFrame, of: Callable[[pd.Series[float]], float]) -> dict[str, float | None]:
+def _noise(trials: Iterable[Row], of: Callable[[list[float]], Any]) -> dict[str, float | None]:
     """The median, or the greatest, of each figure over the trials that know it."""
-    told = [noise for noise in group["noise"] if isinstance(noise, dict)]
+    told = [noise for trial in trials if isinstance(noise := trial["noise"], dict)]
     known = {name: [it[name] for it in told if it[name] is not None] for name in NOISE}
-    return {
-        name: float(of(pd.Series(values))) if values else None for name, values in known.items()
-    }
+    return {name: float(of(values)) if values else None for name, values in known.items()}
 
 
-def _total(counts: pd.Series) -> int | None:
+def _known(trials: Iterable[Row], name: str) -> list[Any]:
+    """A column's values, where there are any."""
+    return [trial[name] for trial in trials if trial[name] is not None]
+
+
+def _total(trials: Iterable[Row], name: str) -> int | None:
     """The sum over the trials; None where none counted."""
-    known = pd.to_numeric(counts).dropna()
-    return int(known.sum()) if len(known) else None
-
-
-def _known(value: Any) -> Any:
-    """A missing value as None, whatever pandas made of it."""
-    return None if pd.api.types.is_scalar(value) and pd.isna(value) else value
+    counts = _known(trials, name)
+    return int(sum(counts)) if counts else None

@@ -12,17 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.analyze.cells import records
+from harness.analyze.columns import frame
 from harness.analyze.contenders import LOAD, named, who
-from harness.analyze.decision import FEWEST, METRICS, Judgement, Metric, judge
+from harness.analyze.decision import FEWEST, METRICS, Judgement, Metric, judge, widened
 from harness.analyze.pairs import Numbers, Paired, sign_flip_p
 from harness.analyze.verdict import GENERATOR_LIMITED, RANKED
 from harness.store import StoredRun
 
-COLUMNS = (
-    "a", "b", *LOAD, "metric", "ratio", "low", "high", "verdict", "bound",
-    "confidence", "pairs", "p", "p_holm", "p_sign_flip", "fragile", "delta", "smallest_effect",
-    "difference", "difference_low", "difference_high", "gates", "headline", "placebo", "best",
-)  # fmt: skip
 # by whether a, and whether b, was never measured but by a generator at its limit
 BOUNDS = {
     (False, False): "unknown",
@@ -62,12 +58,13 @@ def comparisons_frame(run: StoredRun, trials: pd.DataFrame) -> pd.DataFrame:
     "at least" if b may, "unknown" if both may, or if it bounds nothing.
     """
     looks = int(run.facts.get("looks", 1))
+    metrics = widened(run.facts.get("deltas", {}))
     asked = [who(cell) for cell in run.facts.get("cells", [])]
     rows: list[dict[str, Any]] = []
     for key, group in trials.groupby(list(LOAD), sort=False, dropna=False):
-        load = dict(zip(LOAD, key, strict=True))
-        rows += [load | row for row in _Group.of(group, asked).rows(looks)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        load = {"run": run.path.name, **dict(zip(LOAD, key, strict=True))}
+        rows += [load | row for row in _Group.of(group, asked).rows(metrics, looks)]
+    return frame("comparisons", rows)
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class _Group:
         ranked = np.zeros((len(order), len(blocks)), dtype=bool)
         limited = ranked.copy()
         twins: set[Pair] = set()
-        for row, figures in zip(rows, _figures(group), strict=True):
+        for row, figures in zip(rows, figures_of(group), strict=True):
             at, block = place[who(row)], blocks[row["block"]]
             if (first := place.get((row["twin_of"], *who(row)[1:]))) is not None:
                 twins.add((first, at))
@@ -109,7 +106,7 @@ class _Group:
         named_so = [names[it] for it in order]
         return cls(named_so, sorted(twins), values, ranked, limited, chief)
 
-    def rows(self, looks: int) -> Iterator[dict[str, Any]]:
+    def rows(self, metrics: tuple[Metric, ...], looks: int) -> Iterator[dict[str, Any]]:
         """All comparisons: of different servers, then of each with its twin."""
         entered_again = {again for _, again in self.twins}
         own = [number for number in range(len(self.names)) if number not in entered_again]
@@ -122,7 +119,7 @@ class _Group:
             pairs = [pair for pair in pairs if best in pair]
         chief = None if best is None else self.names[best]
         for placebo, family in ((False, pairs), (True, twins)):
-            for row in self._compared(family, looks):
+            for row in self._compared(family, metrics, looks):
                 yield row | {"placebo": placebo, "best": chief}
 
     def _best(self, own: list[int]) -> int | None:
@@ -142,17 +139,19 @@ class _Group:
         found = self._differences([(a, b)], usable)[0, self.headline]
         return float(Paired.of(found).mean)
 
-    def _compared(self, pairs: list[Pair], looks: int) -> Iterator[dict[str, Any]]:
+    def _compared(
+        self, pairs: list[Pair], metrics: tuple[Metric, ...], looks: int
+    ) -> Iterator[dict[str, Any]]:
         if not pairs:
             return
         found = self._differences(pairs, self.ranked)
-        judged = judge(found, METRICS, looks)
+        judged = judge(found, metrics, looks)
         flipped = sign_flip_p(np.where(np.isfinite(judged.p_holm)[..., None], found, np.nan))
-        smallest, fragile = judged.smallest(METRICS), judged.fragile(flipped)
+        smallest, fragile = judged.smallest(metrics), judged.fragile(flipped)
         for number, (a, b) in enumerate(pairs):
             if not (self._there(a) and self._there(b)):
                 continue
-            for at, metric in enumerate(METRICS):
+            for at, metric in enumerate(metrics):
                 cell = (number, at)
                 yield {
                     "a": self.names[a], "b": self.names[b], "metric": metric.name, "bound": "",
@@ -214,9 +213,9 @@ def _of_shares(a: Numbers, b: Numbers) -> float:
     return float(b.mean() / a.mean())
 
 
-def _figures(group: pd.DataFrame) -> Numbers:
+def figures_of(group: pd.DataFrame) -> Numbers:
     """Trials x metrics. A proxy's CPU and memory are its server's: it would not need them alone."""
-    failed, right = (pd.to_numeric(group[name]) for name in ("errors", "requests"))
+    failed, right = (pd.to_numeric(group[name]).astype(float) for name in ("errors", "requests"))
     known = group.assign(error_share=failed / (failed + right))
     for cost in ("cpu_s_per_1k", "pss_bytes"):
         beside = pd.to_numeric(group[f"proxy_{cost}"]).where(group["front"].notna(), 0.0)

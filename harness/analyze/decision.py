@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.analyze.pairs import Numbers, Paired, least_sign_flip_p, smallest_effect
+from harness.model import ConfigurationError
 
 BETTER = "better"
 WORSE = "worse"
@@ -66,6 +68,26 @@ METRICS = (
     Metric("p99", "p99_s", 0.05, gates=False),
     Metric("max", "max_s", 0.05, gates=False),
 )
+
+
+def widened(deltas: Mapping[str, float]) -> tuple[Metric, ...]:
+    """METRICS, those that `deltas` names with that difference in place of the usual one.
+
+    ConfigurationError for a name that does not gate, and for a difference below the usual one:
+    what is smaller than that is not believed, however significant it is.
+    """
+    gating = {metric.name: metric for metric in METRICS if metric.gates}
+    for name, delta in deltas.items():
+        if name not in gating:
+            raise ConfigurationError(
+                f"--threshold: {name!r} is not a metric that gates: {', '.join(gating)}"
+            )
+        if delta < gating[name].delta:
+            raise ConfigurationError(
+                f"--threshold: {name} can be widened, and not be narrower than "
+                f"{gating[name].delta:.1%}: a smaller difference may be of the machine's making"
+            )
+    return tuple(replace(it, delta=deltas.get(it.name, it.delta)) for it in METRICS)
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,7 @@ def _unsteady(row: Row) -> Iterator[Finding]:
     if row["steady"] is False:
         yield _found(
             "no-steady-state",
-            f"the response changed from {before_s * 1e3:.3g} ms to {after_s * 1e3:.3g} ms about "
+            f"the response changed from {_ms(before_s)} to {_ms(after_s)} about "
             f"{at_s:.1f} s into the window: there is no steady state in warm-up and window",
             at_s=at_s,
             before_s=before_s,
@@ -312,13 +312,17 @@ def _unsteady(row: Row) -> Iterator[Finding]:
         yield _found(
             "late start",
             f"steady state began {at_s:.1f} s into the window (the response went from "
-            f"{before_s * 1e3:.3g} ms to {after_s * 1e3:.3g} ms): its first {row['skipped_s']} s "
+            f"{_ms(before_s)} to {_ms(after_s)}): its first {row['skipped_s']} s "
             "are not counted",
             at_s=at_s,
             skipped_s=row["skipped_s"],
             before_s=before_s,
             after_s=after_s,
         )
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds * 1e3:.0f} ms"
 
 
 def _blemishes(row: Row) -> Iterator[Finding]:
@@ -345,6 +349,14 @@ def _blemishes(row: Row) -> Iterator[Finding]:
             "no keep-alive",
             f"a connection was opened anew for {min(reopened, 1):.0%} of the requests",
             reopened_share=min(reopened, 1),
+        )
+    if (page := row["page"]) and page["requests"]:
+        yield _found(
+            "page",
+            f"Locust's page was asked {page['requests']} times in the window, and its answers took "
+            f"{page['cpu_s'] * 1e3:.1f} ms of the generator's CPU, up to "
+            f"{page['longest_s'] * 1e3:.1f} ms at once",
+            **page,
         )
     seen = row["workers_seen"]
     if seen is not None and seen < row["workers"]:

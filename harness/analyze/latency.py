@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from harness import histogram
+from harness.analyze.arrays import Arrays
+from harness.histogram import Histogram
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0}
 
@@ -19,7 +20,7 @@ PLATEAU = 0.05  # of the answers
 STANDS_OUT = 3.0  # times what there is as near below, and above
 
 
-def latencies(frame: pd.DataFrame, felt: str, wait_s: float) -> dict[str, Any]:
+def latencies(counted: Arrays, felt: str, wait_s: float) -> dict[str, Any]:
     """From the rows of the stored series `latency` that count, in seconds.
 
     The percentiles are of the measure `felt`; `min_s` and `longest_s` are the bounds of all
@@ -28,40 +29,40 @@ def latencies(frame: pd.DataFrame, felt: str, wait_s: float) -> dict[str, Any]:
     `plateau_first_share` that of their first bytes; None without. A delay from an event on knows
     neither wait nor first byte.
     """
-    response, lag, first, felt_rows = (
-        frame[frame["measure"] == measure] for measure in ("response", "lag", "first", felt)
-    )
-    lowest, highest = histogram.bounds(response["bucket"].to_numpy())
+    merged = {it: histogram_of(counted, it) for it in ("response", "lag", "first", felt)}
+    low, high = histogram.bounds(merged["response"].buckets)
     found: dict[str, Any] = {
-        "min_s": float(lowest.min()) / 1e9 if len(lowest) else None,
-        "longest_s": float(highest.max()) / 1e9 if len(highest) else None,
-        "lag_p99_s": _percentile_s(lag, 99),
-        **{f"{name}_s": _percentile_s(felt_rows, q) for name, q in PERCENTILES.items()},
+        "min_s": float(low[0]) / 1e9 if len(low) else None,
+        "longest_s": float(high[-1]) / 1e9 if len(high) else None,
+        "lag_p99_s": merged["lag"].percentile_s(99),
+        **{f"{name}_s": merged[felt].percentile_s(q) for name, q in PERCENTILES.items()},
     }
     asked = felt == "response"
     for delay_s in DELAYED_ACKS_S:
         at_s = delay_s + wait_s * asked
-        share, stands_out = _mode(felt_rows, at_s)
+        share, stands_out = _mode(merged[felt], at_s)
         if share >= PLATEAU and stands_out:
             found |= {"plateau_s": delay_s, "plateau_share": share}
-            found["plateau_first_share"] = _mode(first, at_s)[0] if asked and len(first) else None
+            first = merged["first"]
+            found["plateau_first_share"] = _mode(first, at_s)[0] if asked and first.total else None
             break
     return found
 
 
-def _percentile_s(rows: pd.DataFrame, q: float) -> float | None:
-    return histogram.percentile_s(rows["bucket"].to_numpy(), rows["count"].to_numpy(), q)
+def histogram_of(latency: Arrays, measure: str) -> Histogram:
+    """All names' counts of one measure; empty where nothing was counted."""
+    rows = latency.said("measure", measure)
+    return Histogram.merged(latency["bucket"][rows], latency["count"][rows])
 
 
-def _mode(rows: pd.DataFrame, at_s: float) -> tuple[float, bool]:
+def _mode(of: Histogram, at_s: float) -> tuple[float, bool]:
     """The share of the counts around a time, and whether it stands out from what is beside."""
-    total = rows["count"].sum()
-    if not total:
+    if not of.total:
         return 0.0, False
-    low, high = histogram.bounds(rows["bucket"].to_numpy())
+    low, high = histogram.bounds(of.buckets)
     middle_s = (low + high) / 2e9
     width_s = EARLY_S + LATE_S
     edges = at_s - EARLY_S + np.array([-1, 0, 1, 2]) * width_s
-    counted, _ = np.histogram(middle_s, edges, weights=rows["count"].to_numpy())
-    below, inside, above = (float(share) for share in counted / total)
+    counted, _ = np.histogram(middle_s, edges, weights=of.counts)
+    below, inside, above = (float(share) for share in counted / of.total)
     return inside, inside > STANDS_OUT * max(below, above)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from harness.analyze.arrays import Arrays
 from harness.analyze.usage import growth
 from harness.store import StoredRun
 
@@ -28,7 +28,7 @@ Figures = dict[str, float | None]
 
 
 def noise(
-    frame: pd.DataFrame | None,
+    logged: Arrays | None,
     used: Mapping[str, Any],
     cpus: Mapping[str, Sequence[int]],
     start_ns: int,
@@ -51,12 +51,12 @@ def noise(
         waited, stopped = used[f"{side}_waited_s"], used[f"{side}_involuntary"]
         figures[f"{side}_waited_share"] = None if waited is None else waited / span_s
         figures[f"{side}_involuntary_per_s"] = None if stopped is None else stopped / span_s
-    if frame is None or frame.empty:
+    if logged is None or not len(logged):
         return figures
     grown = {
-        str(name): growth(known["at_ns"], known[name], start_ns, end_ns)
-        for name in frame.columns
-        if len(known := frame[frame[name].notna()])
+        name: growth(logged["at_ns"][known], column[known], start_ns, end_ns)
+        for name, column in logged.columns.items()
+        if (known := ~np.isnan(column)).any()
     }
     if "pressure_us" in grown:
         figures["pressure_share"] = grown["pressure_us"] / 1e6 / span_s
@@ -68,7 +68,7 @@ def noise(
             figures[f"{side}_steal_share"] = grown[f"{side}_steal_s"] / available_s
             not_idle_s = sum(grown[f"{side}_{it}_s"] for it in ("busy", "interrupts", "steal"))
             figures[f"{side}_full_share"] = not_idle_s / available_s
-    return figures | _lateness(frame, start_ns, end_ns)
+    return figures | _lateness(logged, start_ns, end_ns)
 
 
 def _own(
@@ -82,12 +82,12 @@ def _own(
     return {"server": server_s, "generator": generator_s}
 
 
-def _lateness(frame: pd.DataFrame, start_ns: int, end_ns: int) -> Figures:
-    if frame["waited_ns"].isna().all():
+def _lateness(logged: Arrays, start_ns: int, end_ns: int) -> Figures:
+    if np.isnan(logged["waited_ns"]).all():
         return {}  # whose doing it was is not known
-    queued = frame["waited_ns"].diff().fillna(0)
-    inside = (frame["at_ns"] >= start_ns) & (frame["at_ns"] < end_ns)
-    late_s = (frame["late_ns"] - queued)[inside].clip(lower=0).to_numpy(dtype=float) / 1e9
+    queued = np.nan_to_num(np.diff(logged["waited_ns"].astype(float), prepend=np.nan))
+    inside = (logged["at_ns"] >= start_ns) & (logged["at_ns"] < end_ns)
+    late_s = np.maximum((logged["late_ns"] - queued)[inside], 0) / 1e9
     if not len(late_s):
         return {}
     middle, tenth, most = np.percentile(late_s, [50, 90, 100])
@@ -129,6 +129,6 @@ def missing_noise(run: StoredRun) -> dict[str, str]:
     for trial in run.trials:
         if trial.facts["outcome"] == "measured":
             missing |= trial.facts["sampler"].get("missing", {})
-            if trial.series("noise") is None:
+            if not trial.has("noise"):
                 missing["all"] = "not recorded by the gatebench that made this run"
     return missing

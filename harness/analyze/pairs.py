@@ -20,6 +20,7 @@ Numbers = npt.NDArray[np.float64]
 EXACT = 16  # pairs; all 65,536 assignments of signs are tried up to here
 DRAWS = 2**15
 SEED = 20170416
+AT_ONCE = 16  # series whose sums are held in memory
 CLOSE = 1e-12  # sums that differ by less of their terms are the same but for rounding
 NODES = 64  # of the quadrature over what the deviation might have come out as
 STEPS = 60  # of a bisection: more than a double has bits
@@ -82,7 +83,14 @@ def sign_flip_p(differences: npt.ArrayLike) -> Numbers:
     """
     d = np.asarray(differences, dtype=float)
     flat = d.reshape(-1, d.shape[-1])
-    return np.array([_flipped(row[np.isfinite(row)]) for row in flat]).reshape(d.shape[:-1])
+    there = np.isfinite(flat)
+    # series of as many pairs share their assignments: one product for all of them
+    p = np.full(len(flat), np.nan)
+    for pairs in set(there.sum(axis=1).tolist()) - {0}:
+        (alike,) = np.nonzero(there.sum(axis=1) == pairs)
+        for few in np.array_split(alike, -(-len(alike) // AT_ONCE)):
+            p[few] = _flipped(flat[few][there[few]].reshape(len(few), pairs))
+    return p.reshape(d.shape[:-1])
 
 
 def least_sign_flip_p(pairs: npt.ArrayLike) -> Numbers:
@@ -91,15 +99,15 @@ def least_sign_flip_p(pairs: npt.ArrayLike) -> Numbers:
     return least
 
 
-def _flipped(d: Numbers) -> float:
-    if not len(d):
-        return float("nan")
-    sums = np.abs(_signs(len(d)) @ d)
+def _flipped(d: Numbers) -> Numbers:
+    """The p of each row, all of as many pairs."""
+    pairs = d.shape[1]
+    sums = np.abs(_signs(pairs) @ d.T)
     # the first sign is left as it is: turning all of them changes no absolute value
-    as_far = int((sums >= abs(d.sum()) - CLOSE * np.abs(d).sum()).sum())
-    if len(d) <= EXACT:
-        return as_far / len(sums)
-    return (as_far + 1) / (len(sums) + 1)
+    as_far = (sums >= np.abs(d.sum(axis=1)) - CLOSE * np.abs(d).sum(axis=1)).sum(axis=0)
+    exact = pairs <= EXACT
+    p: Numbers = as_far / len(sums) if exact else (as_far + 1) / (len(sums) + 1)
+    return p
 
 
 @cache

@@ -6,10 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyze.columns import frame
 from harness.analyze.contenders import LOAD
 from harness.analyze.decision import BETTER, FEWEST, WORSE
-
-COLUMNS = (*LOAD, "metric", "server", "rank", "rank_last", "tied")
 
 
 def rankings_frame(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -23,9 +22,10 @@ def rankings_frame(comparisons: pd.DataFrame) -> pd.DataFrame:
     told = comparisons[comparisons["headline"] & ~comparisons["placebo"].astype(bool)]
     rows: list[dict[str, Any]] = []
     for key, group in told.groupby(list(LOAD), sort=False, dropna=False):
-        load = dict(zip(LOAD, key, strict=True)) | {"metric": group.iloc[0]["metric"]}
+        same = {name: group.iloc[0][name] for name in ("run", "metric")}
+        load = dict(zip(LOAD, key, strict=True)) | same
         rows += [load | row for row in _ranks(group[group["pairs"] >= FEWEST])]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame("rankings", rows)
 
 
 def _ranks(compared: pd.DataFrame) -> list[dict[str, Any]]:

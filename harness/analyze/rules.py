@@ -213,6 +213,12 @@ RULES = {
         Rule("errors", VALID, "any request failed; it is not in the throughput"),
         Rule("client", VALID, "the times were taken by a client that is not ours"),
         Rule(
+            "page",
+            VALID,
+            "Locust's page (--live) was looked at in the window",
+            "measure without --live what others are to be compared with",
+        ),
+        Rule(
             "workers",
             VALID,
             "fewer workers answered while it was made ready than it was asked to start",

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+from harness.analyze.arrays import Arrays, Mask
 
 TICK_S = 0.1
 LEAST = 20  # batches; fewer tell nothing
@@ -29,6 +30,8 @@ FAR = 3.0  # robust standard deviations
 GRAIN = 0.02  # of the median
 DELTA = 0.10  # what counts as another level: twice what comparisons call a different latency
 MATTERS = 0.01  # of the mean response: what an unsteady beginning may add to it or take away
+
+Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +93,23 @@ def _cut(values: npt.NDArray[np.float64], cut: int) -> Truncation:
     return Truncation(cut, before, float(np.median(values[cut:])), cut > len(values) / 2)
 
 
-def steady(ticks: pd.DataFrame, window_s: float) -> Steady | None:
+def steady(ticks: Arrays, window_s: float) -> Steady | None:
     """When a trial became steady, by the mean response of its ticks, those of the warm-up included.
 
     `ticks` is the stored series of that name. The response is what both models of load show:
     under an open one the throughput is given, and under a closed one it follows (Little's law),
     without the grain of counting whole requests. None where too few ticks had answers.
     """
-    sums = ticks.groupby("tick")[["ok", "response_sum_ns"]].sum().sort_index()
-    sums = sums[sums["ok"] > 0]
-    found = truncation(sums["response_sum_ns"] / sums["ok"])
+    tick, places = np.unique(ticks["tick"], return_inverse=True)
+    ok, took_ns = (_summed(ticks[it], places, len(tick)) for it in ("ok", "response_sum_ns"))
+    tick, ok, took_ns = (it[ok > 0] for it in (tick, ok, took_ns))
+    found = truncation(took_ns / ok)
     if found is None:
         return None
-    begin = int(sums.index[found.cut])
+    begin = int(tick[found.cut])
     # from 0 on there is the whole window
-    weighs = begin > 0 and abs(_mean(sums, 0) / _mean(sums, begin) - 1) > MATTERS
+    whole, rest = tick >= 0, tick >= begin
+    weighs = begin > 0 and abs(_mean(took_ns, ok, whole) / _mean(took_ns, ok, rest) - 1) > MATTERS
     skip_s = math.ceil(begin * TICK_S) if weighs and found.parts else 0
     reached = not found.late and skip_s <= window_s - 1
     return Steady(
@@ -116,6 +121,12 @@ def steady(ticks: pd.DataFrame, window_s: float) -> Steady | None:
     )
 
 
-def _mean(sums: pd.DataFrame, begin: int) -> float:
-    rest = sums[sums.index >= begin]
-    return float(rest["response_sum_ns"].sum() / rest["ok"].sum())
+def _mean(took_ns: Whole, ok: Whole, rows: Mask) -> float:
+    return float(took_ns[rows].sum() / ok[rows].sum())
+
+
+def _summed(values: Whole, places: npt.NDArray[np.intp], size: int) -> Whole:
+    """The sum of the values at each place; exact, as floats would not be."""
+    sums = np.zeros(size, np.int64)
+    np.add.at(sums, places, values)
+    return sums

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analyze.arrays import Arrays, arrays, arrays_or_none
+from harness.analyze.columns import frame, names
 from harness.analyze.findings import findings
 from harness.analyze.latency import latencies
 from harness.analyze.noise import noise
@@ -21,41 +23,20 @@ from harness.analyze.rules import BUSY_GENERATOR
 from harness.analyze.steady import TICK_S, Steady, steady
 from harness.analyze.usage import usage
 from harness.analyze.verdict import FAILED, most_severe
-from harness.store import StoredRun, StoredTrial, UnreadableRunError
+from harness.store import StoredRun, StoredTrial
 
-# fmt: off
-COLUMNS = (
-    "run", "number", "block",
-    "server", "twin_of", "front", "app", "scenario", "workers", "threads", "slots", "speaks",
-    "concurrency",
-    "model", "users", "rate_per_s", "arrivals",
-    "wait_s", "pause_s", "keeps_connections", "notes", "python", "versions", "argv",
-    "outcome", "failure", "during", "log", "startup_s", "workers_seen", "warmup_s", "window_s",
-    "warmup_requests", "steady", "steady_at_s", "skipped_s", "before_s", "after_s",
-    "requests", "throughput_per_s", "errors", "error_kinds", "in_flight", "starved",
-    "offered_per_s", "offered", "unsent", "unanswered", "begun", "lag_p99_s",
-    "reopened_share", "plateau_s", "plateau_share", "plateau_first_share",
-    "latency_measure", "mean_s", "min_s", "longest_s", "p50_s", "p90_s", "p99_s", "max_s", "gap_s",
-    "server_cpu_s", "server_cpu_s_per_1k", "server_cpu_share", "server_cpus", "shared_cpus",
-    "server_pss_bytes", "server_rss_bytes", "server_idle_pss_bytes", "processes",
-    "proxy_cpu_s", "proxy_cpu_s_per_1k", "proxy_cpu_share", "proxy_pss_bytes",
-    "generator_bytes_per_user",
-    "generator_cpu_share", "generator_cpus", "lost", "ceiling_per_s", "sampler_cpu_share", "client",
-    "noise", "verdict", "reasons", "findings",
-)
-# fmt: on
+COLUMNS = names("trials")
 
 
 def trials_frame(run: StoredRun) -> pd.DataFrame:
-    """One row per trial, in the order they were made; columns as in COLUMNS.
+    """One row per trial, in the order they were made; columns as in `harness.analyze.columns`.
 
     Seconds, bytes, and per second; `requests` counts right answers in the part of the window
     that counts, `window_s` long, `errors` the failed ones there. `steady` is whether the trial
     reached a steady state (None: not known) and `steady_at_s` when, from the window's start. A
     failed trial has missing values where it measured nothing, never zeros.
     """
-    rows = [_row(run, trial) for trial in run.trials]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame("trials", [_row(run, trial) for trial in run.trials])
 
 
 def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
@@ -116,7 +97,7 @@ def _row(run: StoredRun, trial: StoredTrial) -> dict[str, Any]:
 
 def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
     load, placement = trial.facts["load"], trial.facts["placement"]
-    ticks, latency, processes = (_series(trial, it) for it in ("ticks", "latency", "processes"))
+    ticks, latency, processes = (arrays(trial, it) for it in ("ticks", "latency", "processes"))
     whole_s = (load["end_ns"] - load["start_ns"]) / 1e9
     state = steady(ticks, whole_s)
     skipped_s = state.skip_s if state else 0
@@ -133,6 +114,7 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
         "lost": list(load["lost"]),
         "generator_bytes_per_user": _per_user(load),
         "client": load["client"],
+        "page": load.get("page"),
         "sampler_cpu_share": trial.facts["sampler"]["cpu_share"],
     }
     if load.get("offered") is not None:
@@ -140,7 +122,7 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
         measures["offered_per_s"] = load["offered"] / whole_s
         measures["begun"] = sum(load[name] for name in ("ok", "failed", "unsent", "unanswered"))
     measures |= _pace(ticks, skipped_s, whole_s)
-    counted = latency[latency["second"] >= skipped_s]
+    counted = latency.where(latency["second"] >= skipped_s)
     measures |= latencies(counted, cell["latency"], cell["wait_s"])
     used = usage(processes, start_ns, end_ns, load.get("attached_ns", 0))
     measures |= _shares(used, measures["requests"], window_s)
@@ -148,20 +130,9 @@ def _measures(trial: StoredTrial, cell: dict[str, Any]) -> dict[str, Any]:
     cpus = min(load["processes"], len(placement["generator"]))
     measures["generator_cpus"] = cpus
     measures["generator_cpu_share"] = used["generator_cpu_s"] / window_s / cpus
-    beside = trial.series("noise")  # which older runs lack
-    meanwhile = None if beside is None else beside.to_pandas()
+    meanwhile = arrays_or_none(trial, "noise")
     measures["noise"] = noise(meanwhile, used, placement, start_ns, end_ns)
     return measures
-
-
-def _series(trial: StoredTrial, name: str) -> pd.DataFrame:
-    """What a trial that measured has; UnreadableRunError if it is gone."""
-    if (table := trial.series(name)) is None:
-        raise UnreadableRunError(
-            f"{trial.path}: is damaged (it has no {name}.parquet); delete it to read the rest"
-        )
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
 
 
 def _state(state: Steady | None) -> dict[str, Any]:
@@ -175,19 +146,19 @@ def _state(state: Steady | None) -> dict[str, Any]:
     }
 
 
-def _pace(ticks: pd.DataFrame, skipped_s: int, whole_s: float) -> dict[str, Any]:
+def _pace(ticks: Arrays, skipped_s: int, whole_s: float) -> dict[str, Any]:
     """Counts, the mean response time, and the longest time without any completion, in seconds."""
     first = round(skipped_s / TICK_S)
-    frame, before = ticks[ticks["tick"] >= first], ticks[ticks["tick"] < 0]
-    ok, errors = int(frame["ok"].sum()), int(frame["errors"].sum())
-    busy = np.unique(frame.loc[frame["ok"] + frame["errors"] > 0, "tick"].to_numpy())
+    inside, before = ticks.where(ticks["tick"] >= first), ticks.where(ticks["tick"] < 0)
+    ok, errors = int(inside["ok"].sum()), int(inside["errors"].sum())
+    busy = np.unique(inside["tick"][inside["ok"] + inside["errors"] > 0])
     edges = np.concatenate([[first - 1], busy, [round(whole_s / TICK_S)]])
     return {
         "requests": ok,
         "errors": errors,
         "throughput_per_s": ok / (whole_s - skipped_s),
         "warmup_requests": int(before["ok"].sum() + before["errors"].sum()),
-        "mean_s": float(frame["response_sum_ns"].sum()) / ok / 1e9 if ok else None,
+        "mean_s": float(inside["response_sum_ns"].sum()) / ok / 1e9 if ok else None,
         "gap_s": float(np.diff(edges).max() - 1) * TICK_S,
     }
 

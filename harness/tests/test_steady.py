@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from harness.analyze import records, trials_frame
+from harness.analyze.arrays import Arrays
 from harness.analyze.steady import GRAIN, KEPT, LEAST, steady, truncation
 from harness.analyze.verdict import NO_STEADY_STATE, VALID
 from harness.tests.builders import Requests, RunBuilder, cell, closed, nanoseconds, ticks_table
@@ -190,8 +191,8 @@ def test_few_answers_tell_nothing_of_the_state(tmp_path):
     row = row_of(tmp_path, closed(users=1, took_s=0.5))
     assert row["steady"] is None
     assert row["skipped_s"] == 0
-    frame = ticks_table(closed(users=1, took_s=0.5)).to_pandas()
-    assert steady(frame, 5.0) is None
+    ticks = Arrays.of(ticks_table(closed(users=1, took_s=0.5)))
+    assert steady(ticks, 5.0) is None
 
 
 def test_window_too_short_to_leave_a_second_is_unsteady(tmp_path):

@@ -1,0 +1,148 @@
+"""Latency histograms of trials, and percentiles of what several of them counted together.
+
+Percentiles are never averaged: counts are added, and a percentile is taken of the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness import histogram
+from harness.analyze.arrays import Arrays, arrays
+from harness.analyze.columns import FRAMES, NUMBER, WORD, Column, typed
+from harness.analyze.long import Part, Trial, Words, long_frame
+from harness.analyze.verdict import most_severe
+from harness.histogram import Histogram
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+# How many samples lie beyond a percentile is a matter of chance: where 10 do, the 95 % interval of
+# how many should have is 4.8 to 18.4 (Garwood 1936), about half to twice. With fewer it is wider
+# still, and the percentile would be that of another share.
+BEYOND = 10
+MEASURES = ("response", "service", "first", "lag", "connect", "delay", "lateness")
+NOTHING = Arrays(
+    {name: np.empty(0, dtype=np.int64) for name in ("name", "measure", "bucket", "count")},
+    {"name": (), "measure": ()},
+)
+BY = tuple(
+    column.name
+    for column in FRAMES["histograms"]
+    if column.name not in ("measure", "used", "low_s", "high_s", "count")
+)
+
+
+def histograms_frame(trials: Iterable[Trial]) -> pd.DataFrame:
+    """A row for each bucket of each trial, request name and measure in which something is.
+
+    It is over the part of the window that counts, in `harness.histogram`'s buckets, which are a
+    thousandth wide. A trial has thousands of rows: `percentiles_frame` does without them.
+    """
+    return long_frame("histograms", (_part(trial) for trial in trials if trial.measured))
+
+
+def percentiles_frame(
+    trials: Iterable[Trial], qs: Sequence[float], by: Sequence[str], measure: str | None
+) -> pd.DataFrame:
+    """Percentiles of the trials' counts, merged by `by` (of BY) and measure.
+
+    `measure` None is what each cell's latencies are of. A column for each of `qs`, in seconds:
+    0.999 is `p99_9_s`. It is missing where fewer than BEYOND `samples` lie on either side of it;
+    `verdict` is the worst of the merged trials. ValueError for unknown names and shares that are
+    not between 0 and 1.
+    """
+    _check(qs, by, measure)
+    groups: dict[tuple[Any, ...], list[tuple[Trial, Histogram]]] = {}
+    for trial in trials:
+        for key, counted in _split(trial, by, measure):
+            groups.setdefault(key, []).append((trial, counted))
+    rows = [_merged(group, qs) for group in groups.values()]
+    known = {column.name: column for column in (*FRAMES["histograms"], *FRAMES["percentiles"])}
+    columns = {
+        name: _typed([key[place] for key in groups], known[name])
+        for place, name in enumerate((*by, "measure"))
+    }
+    for name in ("verdict", "trials", "samples"):
+        columns[name] = _typed([row[name] for row in rows], known[name])
+    for q in qs:
+        columns[column_of(q)] = typed([row[q] for row in rows], NUMBER)
+    return pd.DataFrame(columns)
+
+
+def column_of(q: float) -> str:
+    """The column that a percentile is in: 0.5 in `p50_s`, 0.999 in `p99_9_s`."""
+    return f"p{q * 100:.10g}_s".replace(".", "_")
+
+
+def _part(trial: Trial) -> Part:
+    latency = _counted(trial)
+    names, measures = latency.words["name"], latency.words["measure"]
+    kind = latency["name"].astype(np.int64) * len(measures) + latency["measure"]
+    keys, place = np.unique(kind * histogram.SIZE + latency["bucket"], return_inverse=True)
+    counts = np.bincount(place, weights=latency["count"], minlength=len(keys))
+    kind, bucket = keys // histogram.SIZE, keys % histogram.SIZE
+    low, high = histogram.bounds(bucket)
+    many = max(1, len(measures))
+    columns: dict[str, Any] = {
+        "name": Words(kind // many, names),
+        "measure": Words(kind % many, measures),
+        "low_s": low / 1e9,
+        "high_s": high / 1e9,
+        "count": counts,
+    }
+    return Part({**trial.row, "used": trial.used}, columns)
+
+
+def _counted(trial: Trial) -> Arrays:
+    latency = arrays(trial.stored, "latency")
+    return latency.where((latency["second"] >= trial.row["skipped_s"]) & (latency["count"] > 0))
+
+
+def _check(qs: Sequence[float], by: Sequence[str], measure: str | None) -> None:
+    if measure is not None and measure not in MEASURES:
+        raise ValueError(f"there is no measure {measure!r}; there are {', '.join(MEASURES)}")
+    for name in by:
+        if name not in BY:
+            raise ValueError(f"percentiles cannot be told by {name!r}, but by {', '.join(BY)}")
+    for q in qs:
+        if not 0 < q < 1:
+            raise ValueError(f"a percentile is given as a share between 0 and 1, and {q} is not")
+
+
+def _split(
+    trial: Trial, by: Sequence[str], measure: str | None
+) -> Iterable[tuple[tuple[Any, ...], Histogram]]:
+    """What a trial adds, and to which group; a trial without samples adds none to its own."""
+    told = measure or trial.row["latency_measure"]
+    latency = _counted(trial) if trial.measured else NOTHING
+    latency = latency.where(latency.said("measure", told))
+    apart = [name for name in latency.words["name"] if latency.said("name", name).any()]
+    for name in apart if "name" in by and apart else [None]:
+        own = latency if name is None else latency.where(latency.said("name", name))
+        row = {**trial.row, "name": name}
+        yield (*(row[it] for it in by), told), Histogram.merged(own["bucket"], own["count"])
+
+
+def _merged(group: Sequence[tuple[Trial, Histogram]], qs: Sequence[float]) -> dict[Any, Any]:
+    merged = Histogram.merged(
+        np.concatenate([counted.buckets for _, counted in group]),
+        np.concatenate([counted.counts for _, counted in group]),
+    )
+    samples = merged.total
+    # the share beyond is a difference of floats: 1 - 0.999 is a little more than 0.001
+    enough = {q: min(q, 1 - q) * samples >= BEYOND - 1e-6 for q in qs}
+    return {
+        "verdict": most_severe(trial.row["verdict"] for trial, _ in group),
+        "trials": len(group),
+        "samples": samples,
+        **{q: merged.percentile_s(q * 100) if enough[q] else None for q in qs},
+    }
+
+
+def _typed(values: Sequence[Any], column: Column) -> Any:
+    if column.dtype == WORD:
+        return pd.Categorical(typed(values, "string"))
+    return typed(values, column.dtype)
