@@ -23,9 +23,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
-from platformdirs import user_cache_path
 
 from harness import debian
+from harness.cache import cache_root
 from harness.installer import (
     ABSENT,
     LIMIT_S,
@@ -172,9 +172,7 @@ def cached() -> list[Environment]:
 
 def cache_folder() -> Path:
     """The folder of all environments; GATEBENCH_CACHE moves it."""
-    chosen = os.environ.get("GATEBENCH_CACHE")
-    base = Path(chosen).expanduser() if chosen else user_cache_path("gatebench")
-    return base.resolve() / "environments"  # one spelling: it is written into every script
+    return cache_root() / "environments"
 
 
 class _Interpreter(NamedTuple):

@@ -1,107 +1,95 @@
-"""How a run goes, on standard error while it goes: a line that moves, or plain lines."""
+"""How a run goes, on standard error while it goes: a view that is drawn anew, or plain lines."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from harness.model import Cell, Progress
+from harness.model import Cell, Placement, Progress
 from harness.report import units
+from harness.report.live import Standing, lines
 from harness.store import StoredTrial
+
+NOWHERE = Placement((), ())
 
 
 class Watcher:
-    """A run's Watch that prints: in a terminal one line is rewritten, elsewhere lines are added."""
+    """A run's Watch that prints: a line for each trial, and in a terminal below them the view.
 
-    def __init__(self, console: Console, left_s: float) -> None:
+    `left_s` is how long the run will take, in seconds, None where nobody knows; `url` says where
+    Locust's page is, if there is one.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        left_s: float | None,
+        *,
+        placement: Placement = NOWHERE,
+        blocks: int = 1,
+        url: Callable[[], str] = str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.standing = Standing(placement, blocks, left_s, clock())
         self._console = console
-        self._left_s = left_s
-        self._known_s = time.monotonic()
-        self._head = ""
-        self._phase = ""
-        self._phase_since = self._known_s
-        self._last: Progress | None = None
-        self._rate: float | None = None
-        self._usage: Mapping[str, float] = {}
-        self._usage_at = 0.0
-        self._busy: float | None = None
+        self._url = url
+        self._clock = clock
+        # a terminal that was forced on a file (FORCE_COLOR) has colours, and no lines to rewrite
+        self._moves = console.is_interactive and console.file.isatty()
         self._live = Live(
-            console=console, refresh_per_second=4, transient=True, get_renderable=self._line
+            console=console, refresh_per_second=2, transient=True, get_renderable=self.view
         )
 
     def __enter__(self) -> Watcher:
-        if self._console.is_terminal:
+        if self._moves:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    def view(self) -> Group:
+        """What is shown now, as wide as the terminal is now."""
+        self.standing.page = self._url()
+        return Group(*lines(self.standing, self._clock(), self._console.width))
+
     def ceiling(self, scenario: str) -> None:
         """The generator is measured against the null responder."""
-        self._head = f"the generator's own ceiling for {scenario}"
-        self._phase = "null responder"
-        if not self._console.is_terminal:
-            self._console.print(Text(self._head), soft_wrap=True)
+        standing = self.standing
+        standing.head, standing.cell = f"the generator's own ceiling for {scenario}", None
+        standing.enter("null responder", self._clock())
+        if not self._moves:
+            self._console.print(Text(standing.head), soft_wrap=True)
 
-    def begin(self, number: int, of: int, cell: Cell) -> None:
+    def begin(self, number: int, of: int | None, cell: Cell) -> None:
         """A trial begins."""
-        self._head = f"[{number}/{of}] {cell.name}"
-        self._last = self._rate = self._busy = None
-        self._usage = {}
+        self.standing.begin(number, of, cell)
 
     def phase(self, name: str) -> None:
-        """It enters a part of its life. What it takes to install was not part of the estimate."""
-        if self._phase == "environment":
-            self._known_s += time.monotonic() - self._phase_since
-        self._phase, self._phase_since = name, time.monotonic()
+        """It enters a part of its life."""
+        self.standing.enter(name, self._clock())
 
     def live(self, progress: Progress, usage: Mapping[str, float]) -> None:
-        """Rates from one call to the next."""
-        if self._last and progress.at_ns > self._last.at_ns:
-            spent = (progress.at_ns - self._last.at_ns) / 1e9
-            self._rate = (progress.done - self._last.done) / spent
-        self._last = progress
-        now = time.monotonic()
-        if "server_cpu_s" in self._usage and now - self._usage_at > 0.4:
-            used = usage.get("server_cpu_s", 0.0) - self._usage["server_cpu_s"]
-            self._busy = max(0.0, used / (now - self._usage_at))
-            self._usage, self._usage_at = usage, now
-        elif "server_cpu_s" not in self._usage:
-            self._usage, self._usage_at = usage, now
+        """How it goes, a few times a second."""
+        self.standing.look(progress, usage)
 
     def done(self, trial: StoredTrial, left_s: float) -> None:
         """One plain line that stays."""
-        self._left_s, self._known_s = left_s, time.monotonic()
+        standing = self.standing
+        standing.expect(left_s, self._clock())
+        head = f"[{standing.number}/{standing.of}] {standing.head}"
         facts = trial.facts
         if facts["outcome"] == "failed":
             failure = facts["failure"]
-            text = Text(
-                f"{self._head}: FAILED during {failure['during']}: {failure['reason']}", "red"
-            )
+            text = Text(f"{head}: FAILED during {failure['during']}: {failure['reason']}", "red")
         else:
             load = facts["load"]
             window = (load["end_ns"] - load["start_ns"]) / 1e9
             errors = f", {load['failed']} errors" if load["failed"] else ""
-            text = Text(f"{self._head}: {units.rate(load['ok'] / window)} req/s{errors}")
-        left = f" · {units.clock(left_s)} left" if left_s and not self._console.is_terminal else ""
+            text = Text(f"{head}: {units.rate(load['ok'] / window)} req/s{errors}")
+        left = f" · {units.clock(left_s)} left" if left_s and not self._moves else ""
         self._console.print(text.append(left), soft_wrap=True)
-
-    def _line(self) -> Text:
-        # while an environment is made, the clock stands
-        now = self._phase_since if self._phase == "environment" else time.monotonic()
-        left = max(0.0, self._left_s - (now - self._known_s))
-        parts = [self._head, f"{self._phase}, {units.clock(left)} left"]
-        if self._rate is not None:
-            parts.append(f"{units.rate(self._rate)} req/s")
-        if self._busy is not None:
-            parts.append(
-                f"server CPU {self._busy:.0%}, {units.size(self._usage.get('server_rss_bytes'))}"
-            )
-        if self._last and self._last.failed:
-            parts.append(f"{self._last.failed} errors")
-        return Text(" · ".join(parts), style="cyan", no_wrap=True, overflow="ellipsis")

@@ -91,7 +91,8 @@ RANK_LEGEND = (
 
 def legend(comparisons: pd.DataFrame) -> str:
     """What the columns say."""
-    return LEGEND if rankings_frame(comparisons).empty else f"{LEGEND} {RANK_LEGEND}"
+    ranked = not rankings_frame(comparisons).empty
+    return f"{LEGEND} {RANK_LEGEND}" if ranked else LEGEND
 
 
 def columns_for(rows: list[dict[str, Any]]) -> list[Column]:
@@ -121,6 +122,7 @@ def ranking(cells: pd.DataFrame, comparisons: pd.DataFrame, scenario: str) -> li
 
     Each has its `relative` to the best where it is compared, and its `rank` where that was judged.
     """
+    comparisons = comparisons[comparisons["scenario"] == scenario]
     rows = records(cells[cells["scenario"] == scenario])
     relative = _relatives(comparisons)
     ranks = {(load_of(row), row["server"]): row for row in records(rankings_frame(comparisons))}

@@ -39,11 +39,37 @@ def sentences(comparisons: pd.DataFrame) -> list[str]:
     return lines
 
 
-def beside_best(row: Row) -> tuple[str, float, str]:
-    """Who is compared with the best, its figure over the best's, and how that is bounded."""
+def beside_best(row: Row) -> tuple[str, float | None, str]:
+    """Who is compared with the best, its figure over the best's, and how that is bounded.
+
+    The figure is None where no block has a trial of both that can be used.
+    """
+    ratio = row["ratio"]
     if row["best"] == row["a"]:
-        return row["b"], row["ratio"], row["bound"]
-    return row["a"], 1 / row["ratio"], TURNED[row["bound"]]
+        return row["b"], ratio, row["bound"]
+    return row["a"], None if ratio is None else 1 / ratio, TURNED[row["bound"]]
+
+
+def told(row: Row) -> str:
+    """A comparison's verdict, how large the difference is, and what it takes to believe it."""
+    if not row["pairs"]:
+        return "not measured in any pair of valid trials"
+    a, b, size = row["a"], row["b"], size_text(row)
+    if not row["gates"]:
+        return f"{size} (shown, not judged)"
+    if row["pairs"] < FEWEST:
+        return f"{size}; no verdict: {row['pairs']} pairs of valid trials, {FEWEST} are needed"
+    doubt = (
+        f" (fragile: the sign-flip test does not say the same, p {row['p_sign_flip']:.2g} "
+        f"beside {row['p']:.2g})"
+    )
+    return {
+        BETTER: f"{b} is better than {a}: {size}",
+        WORSE: f"{b} is worse than {a}: {size}",
+        EQUIVALENT: f"equivalent within ±{effect_text(row, row['delta'])}: {size}",
+        INCONCLUSIVE: f"inconclusive: {size}; {effect_text(row, row['smallest_effect'])} would "
+        "have been found",
+    }[row["verdict"]] + (doubt if row["fragile"] else "")
 
 
 def _told_apart(row: Row) -> str:
@@ -70,32 +96,10 @@ def _in_full(group: list[dict[str, Any]]) -> Iterator[str]:
         f"in brackets the {_percent(first['confidence'])} interval"
     )
     for row in rows:
-        yield f"{scenario}, {FIGURES.get(row['metric'], row['metric'])}: {_told(row)}"
+        yield f"{scenario}, {FIGURES.get(row['metric'], row['metric'])}: {told(row)}"
 
 
-def _told(row: Row) -> str:
-    """The verdict, how large the difference is, and what it takes to believe it."""
-    a, b, size = row["a"], row["b"], _size(row)
-    if not row["pairs"]:
-        return "not measured in any pair of valid trials"
-    if not row["gates"]:
-        return f"{size} (shown, not judged)"
-    if row["pairs"] < FEWEST:
-        return f"{size}; no verdict: {row['pairs']} pairs of valid trials, {FEWEST} are needed"
-    doubt = (
-        f" (fragile: the sign-flip test does not say the same, p {row['p_sign_flip']:.2g} "
-        f"beside {row['p']:.2g})"
-    )
-    return {
-        BETTER: f"{b} is better than {a}: {size}",
-        WORSE: f"{b} is worse than {a}: {size}",
-        EQUIVALENT: f"equivalent within ±{_effect(row, row['delta'])}: {size}",
-        INCONCLUSIVE: f"inconclusive: {size}; {_effect(row, row['smallest_effect'])} would have "
-        "been found",
-    }[row["verdict"]] + (doubt if row["fragile"] else "")
-
-
-def _size(row: Row) -> str:
+def size_text(row: Row) -> str:
     """b's figure over a's, or the difference of their shares, with its interval."""
     if row["difference"] is not None:
         ends = (row["difference_low"], row["difference_high"])
@@ -108,7 +112,8 @@ def _interval(ends: tuple[float | None, float | None], show: Callable[[float], s
     return "" if low is None or high is None else f" [{show(low)}..{show(high)}]"
 
 
-def _effect(row: Row, effect: float) -> str:
+def effect_text(row: Row, effect: float) -> str:
+    """A size of effect as a share, or as a difference of shares."""
     if row["difference"] is not None:
         return f"{effect * 100:.2g} points"
     return _percent(effect) if effect < 1 else f"a factor of {units.significant(1 + effect)}"
@@ -135,7 +140,7 @@ def _placebo(rows: list[dict[str, Any]]) -> Iterator[str]:
         head = f"{gating[0]['scenario']}: placebo, {a} beside itself"
         alarms = [row for row in gating if row["verdict"] in (BETTER, WORSE)]
         figures = ", ".join(
-            f"{FIGURES.get(row['metric'], row['metric'])} {_size(row)}"
+            f"{FIGURES.get(row['metric'], row['metric'])} {size_text(row)}"
             for row in alarms or [row for row in gating if row["ratio"] is not None]
             if row["pairs"] and (alarms or row["difference"] is None)
         )
@@ -154,6 +159,8 @@ def _sentence(row: Row) -> str:
     """The best and another server, in the headline's metric."""
     best = row["best"]
     other, ratio, bound = beside_best(row)
+    if ratio is None:
+        return f"{best} and {other} have no block in which both can be used: not compared"
     if row["metric"] == "p50":
         if bound:
             return (

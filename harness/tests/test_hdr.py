@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from harness import histogram
 from harness.analyze import trials_frame
+from harness.export.hdr import encode, log, tag, write
 from harness.histogram import HIGHEST_NS, SIGNIFICANT_DIGITS, SIZE
-from harness.report.hdr import encode, log, tag, write_logs
-from harness.store import StorageError
+from harness.results import Results
+from harness.store import StoredRun
 from harness.tests.builders import Requests, RunBuilder, cell, latency_table, scenario, ticks_table
 from harness.tests.commands import gatebench
 from harness.tests.test_histogram import durations
@@ -137,6 +138,12 @@ def mixed_requests() -> Requests:
     )
 
 
+def logs_of(run: StoredRun) -> list[Path]:
+    folder = run.path / "export"
+    folder.mkdir()
+    return write(Results((run,)), folder)
+
+
 def read_log(path: Path) -> list[HdrHistogram]:
     reader = HistogramLogReader(str(path), empty())
     try:
@@ -158,8 +165,8 @@ def test_log_of_a_trial_has_the_counts_and_percentiles_of_our_own_analysis(tmp_p
     builder = RunBuilder(tmp_path)
     builder.measured(cell(work=scenario(latency=measure)), mixed_requests())
     run = builder.read()
-    (path,) = write_logs(run)
-    assert path == run.path / "hdr" / "0001-demo-wsgi-hello.hlog"
+    (path,) = logs_of(run)
+    assert path == run.path / "export" / "hdr" / "0001-demo-wsgi-hello.hlog"
 
     row = trials_frame(run).iloc[0]
     intervals = read_log(path)
@@ -175,7 +182,7 @@ def test_log_of_a_trial_has_the_counts_and_percentiles_of_our_own_analysis(tmp_p
 def test_log_has_a_line_per_second_and_measure_in_the_order_of_time(tmp_path):
     builder = RunBuilder(tmp_path, seconds=SECONDS)
     trial = builder.measured(cell(), mixed_requests())
-    (path,) = write_logs(builder.read())
+    (path,) = logs_of(builder.read())
     intervals = read_log(path)
     assert [it.get_tag() for it in intervals] == [
         "GET%20/_delay", "GET%20/_lag", "GET%20/_response",
@@ -205,7 +212,7 @@ def test_log_begins_when_the_window_did(tmp_path):
     )  # fmt: skip
     builder.measured(cell(), mixed_requests())  # stored before trials knew when they began
     run = builder.read()
-    first, second = write_logs(run)
+    first, second = logs_of(run)
     begin = datetime(2026, 3, 1, 12, 0, 3, 750_000, UTC)
     assert read_log(first)[0].get_start_time_stamp() == begin.timestamp() * 1000
     assert f"#[StartTime: {begin.timestamp():.3f} (seconds since epoch)" in first.read_text()
@@ -216,7 +223,7 @@ def test_log_begins_when_the_window_did(tmp_path):
 def test_last_interval_of_a_broken_second_is_as_long_as_it_was(tmp_path):
     builder = RunBuilder(tmp_path, seconds=1.5)
     builder.measured(cell(), Requests(np.array([0.2, 1.2, 1.4]), np.full(3, 0.001)))
-    (path,) = write_logs(builder.read())
+    (path,) = logs_of(builder.read())
     lengths = [it.get_end_time_stamp() - it.get_start_time_stamp() for it in read_log(path)]
     assert lengths == pytest.approx([1000.0, 500.0], abs=0.01)
 
@@ -227,32 +234,23 @@ def test_names_are_apart_and_hostile_ones_stay_one_field(tmp_path):
     table = pa.concat_tables([latency_table(requests, name) for name in names])
     builder = RunBuilder(tmp_path)
     builder.measured(cell(), requests, tables=(table.unify_dictionaries(), ticks_table(requests)))
-    (path,) = write_logs(builder.read())
+    (path,) = logs_of(builder.read())
     intervals = read_log(path)
     assert len(intervals) == len(names) * 3 * SECONDS
     for label in ("/a%20b", "/a%2Cb", "/a%0Ab", "/a_b"):
         assert merged(intervals, f"{label}_response").get_total_count() == 5000
 
 
-def test_command_writes_a_log_of_each_measured_trial_and_says_where(tmp_path):
+@pytest.mark.parametrize("option", [["--hdr"], ["--export", "hdr"]])
+def test_command_writes_a_log_of_each_measured_trial_and_says_where(tmp_path, option):
     builder = RunBuilder(tmp_path / "results")
     builder.measured(cell("uvi/corn@0.30"), mixed_requests())
     builder.failed(cell("broken"))
     run = builder.read()
-    finished = gatebench("report", "--hdr", "--json", cwd=tmp_path)
+    finished = gatebench("report", *option, "--json", cwd=tmp_path)
     assert finished.code == 0
     assert finished.document["run"].endswith(run.path.name)
-    assert "1 HdrHistogram logs of 2 trials" in finished.err
-    assert f"{run.path.name}/hdr" in finished.err
-    assert [it.name for it in (run.path / "hdr").iterdir()] == [
+    assert [it.name for it in (run.path / "export" / "hdr").iterdir()] == [
         "0001-uvi_corn@0.30-wsgi-hello.hlog"
     ]
-
-
-def test_folder_that_cannot_be_written_is_named(tmp_path):
-    builder = RunBuilder(tmp_path)
-    builder.measured(cell(), mixed_requests())
-    run = builder.read()
-    (run.path / "hdr").touch()
-    with pytest.raises(StorageError, match="hdr: cannot be written"):
-        write_logs(run)
+    assert f"{run.path.name}/export/hdr/0001-uvi_corn@0.30-wsgi-hello.hlog" in finished.err

@@ -8,7 +8,6 @@ classes `AbstractHistogram.encodeIntoByteBuffer` and `ZigZagEncoding` (encoding 
 from __future__ import annotations
 
 import base64
-import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -23,7 +22,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness import histogram
-from harness.store import StorageError, StoredRun, StoredTrial, write_text
+from harness.export.text import file_name
+from harness.results import Results
+from harness.store import StoredTrial, write_text
 
 COOKIE, COMPRESSED_COOKIE = 0x1C849313, 0x1C849314  # version 2; the 1 says: words of any length
 HEAD = struct.Struct(">IIIIQQd")
@@ -36,26 +37,20 @@ TAG_SAFE = "!\"#$&'()*+/:;<=>?@[\\]^`{|}"
 BEFORE = ("environment", "launch", "ready", "verify", "warm up")  # of a trial, before its window
 
 
-def write_logs(run: StoredRun) -> list[Path]:
-    """Write a log of each trial that has latencies into the run's folder `hdr`; their paths.
-
-    StorageError where they cannot be written.
-    """
-    folder = run.path / "hdr"
+def write(results: Results, folder: Path) -> list[Path]:
+    """A log of each trial that has latencies, in the folder `hdr`; their paths."""
+    run, logs = results.run, folder / "hdr"
     written = []
-    try:
-        for trial in run.trials:
-            text = log(trial, run.facts["created"])
-            if text is None:
-                continue
-            folder.mkdir(exist_ok=True)
-            cell = trial.facts["cell"]
-            name = f"{trial.path.name}-{cell['server']}-{cell['app']}-{cell['scenario']}"
-            path = folder / (re.sub(r"[^A-Za-z0-9._@+-]", "_", name) + ".hlog")
-            write_text(path, text)
-            written.append(path)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written: {error.strerror}") from None
+    for trial in run.trials:
+        text = log(trial, run.facts["created"])
+        if text is None:
+            continue
+        logs.mkdir(exist_ok=True)
+        cell = trial.facts["cell"]
+        name = f"{trial.path.name}-{cell['server']}-{cell['app']}-{cell['scenario']}"
+        path = logs / (file_name(name) + ".hlog")
+        write_text(path, text)
+        written.append(path)
     return written
 
 

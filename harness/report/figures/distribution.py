@@ -1,0 +1,115 @@
+"""Latency distributions, as HdrHistogram plots them: each percentile, the rare ones spread out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.compute as pc
+
+from harness import histogram
+from harness.analyze.histograms import BEYOND
+from harness.report import units
+from harness.report.figures.figure import Axis, Figure
+from harness.report.figures.style import Style
+from harness.report.figures.subject import Row, Subject, caveats, listed, point, ranked
+
+# the x axis: of so many answers one takes longer; 10 is p90, 1,000 is p99.9
+STEPS = 12  # for each factor of 10
+TICKS = ((2.0, "p50"), (10.0, "p90"), (100.0, "p99"), (1000.0, "p99.9"))
+ONE_IN = 10 ** (np.arange(1, 3 * STEPS + 1) / STEPS)  # from about p10 on
+
+Counts = npt.NDArray[np.int64]
+
+
+def distribution(subject: Subject, styles: dict[str, Style]) -> Figure | None:
+    """The latencies of a load's servers, each over all the trials that count."""
+    parts = []
+    rows = ranked(subject.rows)
+    for row in rows:
+        one_in, seconds = percentiles(_counts(subject, row))
+        told = pd.DataFrame({"one_in": one_in, "latency_s": seconds})
+        told["percentile"] = (100 * (1 - 1 / told["one_in"])).round(3)
+        parts.append(told.assign(**{k: v for k, v in point(row).items() if k != "shown"}))
+    points = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if points.empty:
+        return None
+    delay = subject.first["latency_measure"] != "response"
+    queue = subject.first["model"] == "closed" and not delay
+    return Figure(
+        name=f"distribution-{subject.slug}",
+        title=subject.title("Latency distribution"),
+        scenario=subject.scenario,
+        kind="trace",
+        frame=points,
+        x=Axis("one_in", "percentile", log=True, ticks=TICKS),
+        y=Axis("latency_s", "delay" if delay else "response time", "s", log=True),
+        group="name",
+        styles=styles,
+        tips=(Axis("percentile", "percentile"),),
+        about=f"{subject.load}. {_about(queue)}",
+        says=_says(points) + caveats(subject.rows, "Left out"),
+    )
+
+
+def percentiles(counts: Counts) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Where a histogram's percentiles are, in seconds, for each of ONE_IN that it can tell.
+
+    It is cut where fewer than BEYOND counts lie on either side, as `percentiles_frame` has it.
+    """
+    buckets = np.flatnonzero(counts)
+    reached = np.cumsum(counts[buckets])
+    total = int(reached[-1]) if len(reached) else 0
+    enough = np.minimum(1 - 1 / ONE_IN, 1 / ONE_IN) * total >= BEYOND - 1e-6
+    one_in = ONE_IN[enough]
+    # the rank of an order statistic, as in histogram.percentile_s
+    ranks = np.maximum(1, np.ceil((1 - 1 / one_in) * total - 1e-9))
+    low, high = histogram.bounds(buckets[np.searchsorted(reached, ranks)])
+    return one_in, (low + high - 1) / 2e9
+
+
+def _counts(subject: Subject, row: Row) -> Counts:
+    """The merged histogram of what a cell's users felt."""
+    merged = np.zeros(histogram.SIZE, np.int64)
+    for trial in subject.used(row):
+        table = subject.stored[trial["number"]].series("latency")
+        if table is None:
+            continue
+        felt: Any = pc.and_(
+            pc.equal(table["measure"], row["latency_measure"]),
+            pc.greater_equal(table["second"], int(trial["skipped_s"])),
+        )
+        kept = table.select(["bucket", "count"]).filter(felt)
+        np.add.at(merged, kept["bucket"].to_numpy(), kept["count"].to_numpy())
+    return merged
+
+
+def _about(queue: bool) -> str:
+    waiting = (
+        " Under a closed load most of it is the queue that its users make: an open one tells what "
+        "a response takes."
+        if queue
+        else ""
+    )
+    return (
+        "How many of the answers took at most so long; the histograms of the trials are merged, "
+        f"and a line ends where fewer than {BEYOND} answers lie beyond.{waiting}"
+    )
+
+
+def _says(points: pd.DataFrame) -> str:
+    """The least and the greatest p99."""
+    near = points[np.isclose(points["one_in"], 100)]
+    if near.empty:
+        names = listed(points["name"].unique())
+        return f"Too few answers to tell a p99 of {names}."
+    ordered = near.sort_values("latency_s")
+    best, worst = ordered.iloc[0], ordered.iloc[-1]
+    if len(near) == 1:
+        return f"{best['name']}: p99 {units.seconds(best['latency_s'])}."
+    return (
+        f"p99 lies between {units.seconds(best['latency_s'])} ({best['name']}) and "
+        f"{units.seconds(worst['latency_s'])} ({worst['name']})."
+    )
