@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from harness.model import Load, MeasurementError, Progress, Request, Scenario, Timing
+from harness.model import Load, MeasurementError, Progress, Request, Scenario, Timing, visible
 from harness.ports import HOST, free_port
 from harness.process import Tree, last_lines
 
@@ -85,6 +85,11 @@ class Drive:
         except FileNotFoundError:
             code = self.tree.poll()
             raise self._failed(f"ended with exit code {code} and left no results") from None
+        if pressed := summary.get("pressed"):
+            raise MeasurementError(
+                f"Locust's page was asked to change the load ({visible(pressed)}): it did not, and "
+                "the trial was ended; the page is for looking"
+            )
         return Driven(summary, *_tables(self._work, summary["names"], summary["measures"]))
 
     def _failed(self, what: str) -> MeasurementError:
@@ -101,18 +106,27 @@ def drive(
     work: Path,
     cpus: Sequence[int],
     seed: int = 0,
+    page_port: int | None = None,
 ) -> Iterator[Drive]:
-    """Start Locust against `url`; it ends by itself after the window, or here at the latest."""
+    """Start Locust against `url`; it ends by itself after the window, or here at the latest.
+
+    With `page_port` it serves its own web page there meanwhile, on loopback.
+    """
     work.mkdir(parents=True)
     window: dict[str, Any] = {
         "warmup_s": timing.warmup_s,
         "duration_s": timing.duration_s,
         "deadline_s": load.deadline_s,
+        "latency": scenario.latency,
     }
     if load.model == "open":
         window |= {"rate_per_s": load.rate_per_s, "arrivals": load.arrivals, "seed": seed}
     (work / "window.json").write_text(json.dumps(window), "utf-8")
-    argv = [sys.executable, "-m", PLUGIN, "-f", str(scenario.file), "--headless"]
+    argv = [sys.executable, "-m", PLUGIN, "-f", str(scenario.file)]
+    if page_port is None:
+        argv += ["--headless"]
+    else:
+        argv += ["--autostart", "--web-host", HOST, "--web-port", str(page_port)]
     argv += ["--host", url, "--users", str(load.users), "--spawn-rate", str(load.users)]
     argv += ["--only-summary", "--loglevel", "WARNING"]
     if load.processes > 1:

@@ -44,8 +44,8 @@ class Watch(Protocol):
     def ceiling(self, scenario: str) -> None:
         """The generator is measured against the null responder."""
 
-    def begin(self, number: int, of: int, cell: Cell) -> None:
-        """A trial begins."""
+    def begin(self, number: int, of: int | None, cell: Cell) -> None:
+        """A trial begins; in a search nobody knows of how many."""
 
     def phase(self, name: str) -> None:
         """It enters a part of its life."""

@@ -183,7 +183,7 @@ class Sampler:
         """One tick."""
         pss = self._memory() if self._pss_pace.turn(self._ticks) else {}
         threads = self._threads() if self._threads_pace.turn(self._ticks) else {}
-        live: dict[str, float] = {}
+        live: dict[str, float] = {"at_s": time.monotonic()}
         for subject in self._subjects:
             for pid, process in list(subject.processes.items()):
                 try:

@@ -7,11 +7,13 @@ worker reports. What a process reported before it died is kept, and its death is
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.load.recent import Recent
 from harness.load.recorder import EXAMPLES, LATENCY, MEASURES, TICKS, Times, Window
 
 Report = dict[str, Any]
@@ -22,9 +24,14 @@ SUMS = (
 
 
 class Collector:
-    """Adds reports: counts as they come, sums by what each process said last."""
+    """Adds reports: counts as they come, sums by what each process said last.
 
-    def __init__(self) -> None:
+    `shown` is the measure whose percentiles are shown while the load goes on.
+    """
+
+    def __init__(self, shown: str = "response") -> None:
+        self._shown = MEASURES.index(shown)
+        self._recent = Recent()
         self._names: dict[tuple[str, str], int] = {}
         self._latency: list[Times] = []
         self._ticks: list[Times] = []
@@ -42,6 +49,8 @@ class Collector:
             if rows.shape[1]:
                 rows[1] = own[rows[1]]
                 parts.append(rows)
+                if columns is LATENCY:
+                    self._show(rows)
         self._last[process] = report
 
     def complete(self, process: str) -> bool:
@@ -53,6 +62,10 @@ class Collector:
         totals = [report["since_start"] for report in self._last.values()]
         failed = sum(total["failed"] for total in totals)
         return sum(total["ok"] for total in totals) + failed, failed
+
+    def percentiles_s(self) -> tuple[float | None, float | None]:
+        """p50 and p99 of the last second or so, in seconds, to be looked at; None if not known."""
+        return self._recent.percentiles_s(time.monotonic_ns())
 
     def save(self, folder: Path, window: Window, lost: list[str], facts: Report) -> None:
         """Write `latency.npz`, `ticks.npz` and then `summary.json` into `folder`.
@@ -96,6 +109,11 @@ class Collector:
         if not own:  # a client of Locust's, whose beginnings nobody sees
             summary |= {"in_flight": None, "starved": None}
         (folder / "summary.json").write_text(json.dumps(summary), "utf-8")
+
+    def _show(self, rows: Times) -> None:
+        measure, bucket, count = (rows[LATENCY.index(it)] for it in ("measure", "bucket", "count"))
+        shown = measure == self._shown
+        self._recent.add(time.monotonic_ns(), bucket[shown], count[shown])
 
     def _errors(self) -> list[dict[str, Any]]:
         found: dict[tuple[str, str, str], dict[str, Any]] = {}

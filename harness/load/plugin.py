@@ -2,9 +2,9 @@
 
 Run as `python -m harness.load.plugin` with Locust's own arguments: it listens to Locust's
 events, then is Locust's command line. The work folder named by GATEBENCH_WORK holds
-`window.json` ({"warmup_s", "duration_s"}, and under an open load "rate_per_s", "arrivals" and
-"seed"); progress and, at the end, the collector's files are written there. A user's own
-locustfile is recorded the same way, through Locust's request event.
+`window.json` ({"warmup_s", "duration_s", "latency"}, and under an open load "rate_per_s",
+"arrivals" and "seed"); progress and, at the end, the collector's files are written there. A
+user's own locustfile is recorded the same way, through Locust's request event.
 
 One process, or a master and its workers (`--processes N`, or `--master` and `--worker`): each
 that sends is a Part; the one that decides when, and collects, is the Lead. All run on one
@@ -31,10 +31,11 @@ from locust.main import main
 
 from harness.load.collector import Collector, Report
 from harness.load.errors import kind_of
+from harness.load.page import Page
 from harness.load.reactor import Reactor
 from harness.load.recorder import Window, recorder
 from harness.load.schedule import schedule
-from harness.load.statistics import feed
+from harness.load.statistics import PAUSE_S, feed
 
 PROGRESS_S = 0.25
 SLATE_BYTES = 256  # more than any progress is long
@@ -48,20 +49,20 @@ Request = dict[str, Any]
 
 
 @events.init.add_listener
-def attach(environment: Any, runner: Any, **_: Any) -> None:
+def attach(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None:
     """Take this process's part in the load, once all users have been spawned."""
     work = Path(os.environ["GATEBENCH_WORK"])
     request: Request = json.loads((work / "window.json").read_text("utf-8"))
     environment.events.request.add_listener(note_request)
     if isinstance(runner, runners.MasterRunner):
-        lead = Lead(environment, work, request)
+        lead = Lead(environment, work, request, web_ui)
         _among_workers(environment, runner, lead)
         return
     part = Part(environment, request)
     if isinstance(runner, runners.WorkerRunner):
         _as_worker(environment, runner, part)
         return
-    lead = Lead(environment, work, request)
+    lead = Lead(environment, work, request, web_ui)
 
     def begin(user_count: int, **_: Any) -> None:
         part.gather(user_count)
@@ -220,11 +221,12 @@ class Part:
 class Lead:
     """Decides when the window is, collects what the parts report, and writes it down."""
 
-    def __init__(self, environment: Any, work: Path, request: Request) -> None:
+    def __init__(self, environment: Any, work: Path, request: Request, web_ui: Any = None) -> None:
         self._environment = environment
         self._work = work
         self._request = request
-        self._collector = Collector()
+        self._collector = Collector(request.get("latency", "response"))
+        self._page = None if web_ui is None else Page(web_ui)
         self._heard = Event()
         self._attached_ns = time.monotonic_ns()  # no user is there before
         self._slate: int | None = None
@@ -239,6 +241,8 @@ class Lead:
 
     def begin(self, processes: list[str], order: Callable[[str, Request], Any]) -> None:
         """Order the parts to send, see them through the window, write, end Locust."""
+        if self._page is not None:
+            self._page.begun = True
         began_ns = time.monotonic_ns() + int(LEAD_S * 1e9) * (len(processes) > 1)
         start_ns = began_ns + int(self._request["warmup_s"] * 1e9)
         end_ns = start_ns + int(self._request["duration_s"] * 1e9)
@@ -247,10 +251,13 @@ class Lead:
             order(process, common | {"index": index, "of": len(processes)})
         window = Window(start_ns, end_ns)
         lost = self._see_through(processes, window)
-        self._collector.save(
-            self._work, window, lost, self._facts() | {"processes": len(processes)}
-        )
+        facts = self._facts() | {"processes": len(processes)}
+        if self._page is not None:
+            facts |= {"page": self._page.cost(*window), "pressed": self._page.pressed}
+        self._collector.save(self._work, window, lost, facts)
         self._environment.runner.quit()
+        if self._page is not None:
+            self._page.close()
 
     def _see_through(self, processes: list[str], window: Window) -> list[str]:
         """Wait for every part's last report; those that never came, for people."""
@@ -258,10 +265,13 @@ class Lead:
         waiting = list(processes)
         while waiting and time.monotonic_ns() < given_up_ns:
             self.refresh()
+            gevent.sleep(PAUSE_S)  # in which the connections have their turn
             self._progress(window)
             waiting = [each for each in waiting if not self._collector.complete(each)]
             over = time.monotonic_ns() > window.end_ns
             if over and not any(self.alive(process) for process in waiting):
+                break
+            if self._page is not None and self._page.pressed:
                 break
             self._heard.clear()
             self._heard.wait(0.02 if over else PROGRESS_S)
@@ -271,7 +281,9 @@ class Lead:
     def _progress(self, window: Window) -> None:
         """Say how far it is, in the same place always: a new file would take milliseconds."""
         done, failed = self._collector.progress()
+        p50_s, p99_s = self._collector.percentiles_s()
         known = {"at_ns": time.monotonic_ns(), **window._asdict(), "done": done, "failed": failed}
+        known |= {"p50_s": p50_s, "p99_s": p99_s}
         text = json.dumps(known).ljust(SLATE_BYTES).encode("ascii")
         if self._slate is None:
             path = self._work / "progress.json"
