@@ -7,15 +7,18 @@ SCENARIO ?=
 ARGS     ?=
 A        ?=
 B        ?=
+REGRESS  ?= waitress@3.0.2,uvicorn,gunicorn-uvicorn,hypercorn,gunicorn-gthread
 SLO      ?=
 
 comma := ,
+OWN   := uvicorn:asgi gunicorn-gthread:wsgi
 BIN   := .venv/bin
 READY := .venv/.ready
 DEV   := .venv/.dev
+NOTEBOOKS := .venv/.notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help bench compare selfcheck capacity tune report calibrate probe list doctor test test-fast test-slow lint format clean
+.PHONY: help bench compare gate regress selfcheck capacity tune report calibrate probe list doctor test test-fast test-slow lint format clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -26,11 +29,37 @@ bench: $(READY) ## measure: SERVER=a,b SCENARIO=x,y ARGS="--blocks 4" (no SERVER
 compare: $(READY) ## whether B is better or worse than A: A=a B=b SCENARIO=x
 	@$(BIN)/gatebench compare $(A) $(B) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
+# What BASE and HEAD say goes through the environment, so that a command line stays one word.
+gate: $(READY) ## whether HEAD=b is worse than BASE=a; without them: our apps, beside those of REF=origin/main
+ifneq (,$(value BASE)$(value HEAD))
+	@$(BIN)/gatebench gate --base "$$BASE" --head "$$HEAD" $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
+else
+	@base=$$(mktemp -d) && trap 'rm -rf "$$base"' EXIT && mkdir -p results && \
+	git archive --format=tar --output="$$base/apps.tar" "$${REF:-origin/main}" apps && tar -x -f "$$base/apps.tar" -C "$$base" && \
+	worst=0 && for pair in $(OWN); do \
+	  $(BIN)/gatebench gate "$${pair%:*}" --app "$${pair#*:}:app" --base-dir "$$base/apps" --head-dir apps \
+	    --junit "results/gate-$${pair#*:}.xml" $(ARGS) || worst=$$?; \
+	done && exit $$worst
+endif
+
+# The first of REGRESS is what the others are held to, so its version stays. A check that ends with 3
+# has too few runs yet to say anything, as on the first nights.
+regress: $(READY) ## what is measured each night: added to the history and checked (SERVER=a,b SCENARIO=x)
+	@$(BIN)/gatebench run $(subst $(comma), ,$(or $(SERVER),$(REGRESS))) --scenario $(or $(SCENARIO),hello$(comma)blocking-io) \
+	  --blocks 6 $(ARGS); code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code; \
+	run=$$(ls -td results/*/run.json | head -n 1) && $(BIN)/gatebench history add "$${run%/run.json}" || exit $$?; \
+	$(BIN)/gatebench history check $${GITHUB_STEP_SUMMARY:+--summary "$$GITHUB_STEP_SUMMARY"}; found=$$?; \
+	$(BIN)/gatebench history site || exit $$?; \
+	case $$found in 0|3) exit $$code;; *) exit $$found;; esac
+
 selfcheck: $(READY) ## that this machine calls no server different from itself: SERVER=a
 	@$(BIN)/gatebench selfcheck $(SERVER) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 report: $(READY) ## print the newest run again: RUN=results/...
 	@$(BIN)/gatebench report $(RUN) $(ARGS)
+
+notebooks: $(NOTEBOOKS) ## ask a run questions: RUN=results/... ARGS="blocking_io -p scenario=upstream"
+	@$(BIN)/gatebench notebooks $(RUN) $(ARGS)
 
 calibrate: $(READY) ## measure the load generator itself, beside wrk and Locust's clients
 	@$(BIN)/gatebench calibrate $(ARGS)
@@ -80,6 +109,11 @@ $(READY): pyproject.toml
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable .
+	@touch $@
+
+$(NOTEBOOKS): $(READY)
+	@echo 'installing what notebooks need (once) ...' >&2
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --group notebooks
 	@touch $@
 
 $(DEV): $(READY)

@@ -104,7 +104,7 @@ def _try(
     # other arrivals for each try: the luck of one schedule is not that of the search
     own = replace(plan, seed=plan.seed + slot.number, timing=quest.timing(asked, plan.timing))
     writer.check_space()
-    watch.begin(slot.number, slot.number, slot.cell)
+    watch.begin(slot.number, None, slot.cell)
     live(slot, own, crew, writer, watch)
     run = read_run(writer.path)
     trial = next(it for it in run.trials if it.facts["number"] == slot.number)

@@ -103,28 +103,30 @@ def make_cells(
 
     Scenarios that were named must be met by every server, else ConfigurationError names each
     that cannot, before anything starts. Without names, each server gets the usual ones it can
-    do. Without servers, a default set for a first look. With `placebo` the first one is entered
-    twice, if none is.
+    do, and with a glob those of it. Without servers, a default set for a first look. With `placebo`
+    the first one is entered twice, if none is.
     """
     chosen = select(registry, servers or DEFAULT_SERVERS, pythons, releases)
     if placebo and not any(server.twin_of for server in chosen):
         chosen.append(replace(chosen[0], entry=2))
-    named = bool(scenarios) or not servers
     usual = [it for it in USUAL_SCENARIOS if it in registry.scenarios] or ["*"]
     works = registry.select_scenarios(scenarios or (usual if servers else DEFAULT_SCENARIOS))
     cells: list[Cell] = []
     refused: list[str] = []
+    left_out: list[str] = []
     for server, scenario in itertools.product(chosen, works):
         implementation = registry.app_for(server, app)
-        if why := unmet_need(server, implementation, scenario):
-            refused.append(why)
-        elif budget.load.model == "open" and scenario.latency == "delay":
-            refused.append(f"scenario {scenario.name} is asked by events, not at a rate: no --rate")
-        else:
+        why = unmet_need(server, implementation, scenario)
+        if why is None and budget.load.model == "open" and scenario.latency == "delay":
+            why = f"scenario {scenario.name} is asked by events, not at a rate: no --rate"
+        if why is None:
             cells.append(cell_of(server, scenario, budget, registry, app))
-    if refused and (named or not cells):
-        raise ConfigurationError("; ".join(refused))
-    return cells, [f"left out: {why}" for why in refused]
+        else:
+            named = scenario.name in scenarios or not servers
+            (refused if named else left_out).append(why)
+    if refused or not cells:
+        raise ConfigurationError("; ".join(refused + left_out))
+    return cells, [f"left out: {why}" for why in left_out]
 
 
 def cell_of(

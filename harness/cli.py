@@ -13,7 +13,10 @@ from harness.commands.capacity import do_capacity
 from harness.commands.compare import do_compare
 from harness.commands.console import DONE, INTERRUPTED, complain, say
 from harness.commands.doctor import do_doctor
+from harness.commands.gate import do_gate
+from harness.commands.history import do_history
 from harness.commands.listing import do_list
+from harness.commands.notebooks import do_notebooks
 from harness.commands.probe import do_probe
 from harness.commands.report import do_report
 from harness.commands.run import do_run
@@ -27,11 +30,14 @@ COMMANDS = {
     "list": do_list,
     "run": do_run,
     "compare": do_compare,
+    "gate": do_gate,
     "selfcheck": do_selfcheck,
     "capacity": do_capacity,
     "tune": do_tune,
     "serve": do_serve,
     "report": do_report,
+    "history": do_history,
+    "notebooks": do_notebooks,
     "calibrate": do_calibrate,
     "probe": do_probe,
     "doctor": do_doctor,

@@ -211,10 +211,11 @@ def launch(
     with (
         scratch_folder() as home,
         stand(cell, log=log.with_name("proxy.log"), cpus=cpus, port=port) as front,
+        _asked(cell, log.with_name("upstream.log")) as variables,
     ):
         behind = Behind(port, None) if front is None else front.behind
         argv = command_line(cell, environment, behind)
-        env = clean_environment(environment, cell.app, home) | dict(extra_env or {})
+        env = clean_environment(environment, cell.app, home) | variables | dict(extra_env or {})
         began = time.monotonic()
         try:
             tree = Tree(argv, cwd=home, env=env, log=log, cpus=cpus)
@@ -229,6 +230,16 @@ def upstream(log: Path, cpus: Sequence[int] = ()) -> Iterator[str]:
     """The slow upstream that apps ask for `/upstream/<ms>`; yields its `host:port`."""
     with companion(UPSTREAM, log=log, cpus=cpus) as (port, _):
         yield f"{HOST}:{port}"
+
+
+@contextmanager
+def _asked(cell: Cell, log: Path) -> Iterator[dict[str, str]]:
+    """The variables that say where the upstream is, where the scenario asks it; else none."""
+    if "upstream" not in cell.scenario.checks:
+        yield {}
+        return
+    with upstream(log) as at:  # on gatebench's own CPUs, which are not the server's
+        yield {"GATEBENCH_UPSTREAM": at}
 
 
 def command_line(cell: Cell, environment: Environment, behind: Behind) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 TOPOLOGY = Path("/sys/devices/system/cpu")
 IDENTITY = ("cpu", "architecture", "cpus_online", "cpus_usable", "cores", "hypervisor")
 SAME_MEMORY = 0.05  # of it
+KINDS = {"cpu_core": "performance", "cpu_atom": "efficient"}  # of Intel's mixed processors
 
 
 def require_linux() -> None:
@@ -69,6 +70,10 @@ def facts(cpus: Sequence[int]) -> dict[str, Any]:
         "cpus_usable": list(cpus),
         "cpus_online": psutil.cpu_count() or len(cpus),
         "cores": psutil.cpu_count(logical=False),
+        "smt": _smt(),
+        "caches": _caches(cpus[0]),
+        "layout": _layout(cpus),
+        "clock_mhz": _clock_mhz(),
         "memory_bytes": psutil.virtual_memory().total,
         "hypervisor": "hypervisor" in _cpu_flags(),
         "kernel": uname.release,
@@ -100,6 +105,59 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _siblings(cpu: int) -> str:
     return _read(TOPOLOGY / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu)
+
+
+def _smt() -> bool | None:
+    """Whether cores run several threads at once."""
+    return {"0": False, "1": True}.get(_read(TOPOLOGY / "smt/active") or "")
+
+
+def _caches(cpu: int) -> str | None:
+    """The caches that a CPU reaches, each with how many of the CPUs share it: `L2 2048K/2`."""
+    found = []
+    for place in sorted((TOPOLOGY / f"cpu{cpu}/cache").glob("index[0-9]*")):
+        kind, number, size = (_read(place / name) for name in ("type", "level", "size"))
+        if kind != "Instruction" and size:
+            sharing = len(_listed(_read(place / "shared_cpu_list") or ""))
+            found.append(f"L{number} {size}/{sharing}")
+    return ", ".join(found) or None
+
+
+def _layout(cpus: Sequence[int]) -> str | None:
+    """How the CPUs lie: sockets, NUMA nodes, cores, and of mixed processors how many of a kind."""
+    places = [
+        tuple(
+            _read(TOPOLOGY / f"cpu{cpu}/topology/{name}")
+            for name in ("physical_package_id", "core_id")
+        )
+        for cpu in cpus
+    ]
+    if any(None in place for place in places):
+        return None
+    nodes = {node.name for cpu in cpus for node in (TOPOLOGY / f"cpu{cpu}").glob("node[0-9]*")}
+    counts = {
+        "socket": len({socket for socket, _ in places}),
+        "node": len(nodes) or 1,
+        "core": len(set(places)),
+    }
+    kinds = {
+        name: len(set(cpus) & set(_listed(_read(Path("/sys/devices") / kind / "cpus") or "")))
+        for kind, name in KINDS.items()
+    }
+    words = [f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items()]
+    return ", ".join([*words, *(f"{count} {name}" for name, count in kinds.items() if count)])
+
+
+def _listed(text: str) -> list[int]:
+    """The CPUs that the kernel lists: `0-3,8`."""
+    ends = [part.partition("-")[::2] for part in text.split(",") if part]
+    return [cpu for low, high in ends for cpu in range(int(low), int(high or low) + 1)]
+
+
+def _clock_mhz() -> float | None:
+    """The greatest clock speed; None where, as in most virtual machines, it is not told."""
+    greatest = _read(TOPOLOGY / "cpu0/cpufreq/cpuinfo_max_freq")
+    return int(greatest) / 1000 if greatest else None
 
 
 def _cpu_model() -> str:

@@ -14,6 +14,7 @@ Measure = Literal["response", "delay"]
 Outcome = Literal["measured", "failed"]
 Reach = Literal["http", "unix", "uwsgi"]
 Arrivals = Literal["constant", "poisson"]
+Side = Literal["", "base", "head"]
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -124,7 +125,8 @@ class Server:
     maps a probe to the answer that is known.
 
     `version`, `python`, the `front` before it and the `injection` into its app are not the
-    row's: they are asked for. So is `entry`, 2 for the second time that the same stands in a run.
+    row's: they are asked for. So is `entry`, 2 for the second time that the same stands in a run,
+    and the `side` of a gate that it is, by which two that are called alike are told apart.
     """
 
     name: str
@@ -148,6 +150,7 @@ class Server:
     front: Front | None = None
     injection: Injection | None = None
     entry: int = 1
+    side: Side = ""
 
     @property
     def label(self) -> str:
@@ -156,6 +159,7 @@ class Server:
         label = label if self.front is None else f"{self.front.name}+{label}"
         label = label if self.injection is None else f"{label}+{self.injection.text}"
         label = label if self.python is None else f"{label} (Python {self.python})"
+        label = f"{self.side} {label}" if self.side else label
         return label if self.entry == 1 else f"{label}#{self.entry}"
 
     @property
@@ -238,8 +242,9 @@ class Scenario:
     `needs` what a server must offer (`websocket`); `wait_s` the wait that the app is asked
     for, in seconds: no honest answer is faster; `latency` the measure that its users feel;
     `pause_s` how long each user rests after an answer, in seconds; `keeps_connections` whether
-    a connection serves more than one request. `request` is the one that a user's own application
-    is asked, in place of the contract.
+    a connection serves more than one request. `concurrency` says what serves one request at a
+    time where that is not what the server's row says. `request` is the one that a user's own
+    application is asked, in place of the contract.
     """
 
     name: str
@@ -252,6 +257,7 @@ class Scenario:
     latency: Measure = "response"
     pause_s: float = 0.0
     keeps_connections: bool = True
+    concurrency: Concurrency | None = None
     request: Request | None = None
 
 
@@ -300,14 +306,19 @@ class Cell:
         return f"{self.server.label} · {self.app.name} · {self.scenario.name}"
 
     @property
+    def concurrency(self) -> Concurrency:
+        """What serves one request at a time, in this scenario."""
+        return self.scenario.concurrency or self.server.concurrency
+
+    @property
     def slots(self) -> int | None:
         """Requests that can be in service at once: workers x threads.
 
-        None if unbounded, or not known because the row leaves the threads to the server.
+        None if unbounded, or not known because the threads are left to the server or the app.
         """
-        if self.server.concurrency == "process":
+        if self.concurrency == "process":
             return self.workers
-        if self.server.concurrency == "thread" and self.threads is not None:
+        if self.concurrency == "thread" and self.threads is not None:
             return self.workers * self.threads
         return None
 
@@ -355,10 +366,16 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a drive stands: monotonic nanoseconds, and requests done and failed so far."""
+    """Where a drive stands: monotonic nanoseconds, and requests done and failed so far.
+
+    `p50_s` and `p99_s` are of what the scenario's users feel, in the last second or so, to 3 %:
+    to be looked at, and no results. None where no answer was counted lately.
+    """
 
     at_ns: int
     start_ns: int
     end_ns: int
     done: int
     failed: int
+    p50_s: float | None = None
+    p99_s: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from harness import __version__
@@ -23,7 +23,8 @@ class Slot(NamedTuple):
 class Plan:
     """What a run will do, and what it rests on: enough to do the rest of it elsewhere in time.
 
-    `looks` is 2 where it may be extended once, after a look at what it found.
+    `looks` is 2 where it may be extended once, after a look at what it found. `deltas` are the
+    differences that matter, by metric, where they are wider than the usual ones.
     """
 
     cells: tuple[Cell, ...]
@@ -35,6 +36,7 @@ class Plan:
     command: tuple[str, ...]
     notes: tuple[str, ...] = ()
     looks: int = 1
+    deltas: Mapping[str, float] = field(default_factory=dict)
 
     def order(self) -> list[tuple[int, Cell]]:
         """(block, cell) in the order they are measured: odd blocks permuted, even reversed."""
@@ -58,6 +60,7 @@ class Plan:
             "timing": self.timing,
             "blocks": self.blocks,
             "looks": self.looks,
+            "deltas": self.deltas,
             "seed": self.seed,
             "cells": [describe(cell) for cell in self.cells],
             "order": self._places(),
@@ -85,9 +88,11 @@ def describe(cell: Cell) -> dict[str, Any]:
         "server": server.label,
         "row": server.name,
         "twin_of": server.twin_of,
+        "side": server.side,
         "version": server.version,
+        "packages": server.packages,
         "speaks": server.speaks,
-        "concurrency": server.concurrency,
+        "concurrency": cell.concurrency,
         "front": None if server.front is None else server.front.name,
         "notes": (*(server.front.notes if server.front else ()), *server.notes),
         "app": cell.app.name,

@@ -17,6 +17,7 @@ from harness.front import unfit
 from harness.model import App, ConfigurationError, Front, Scenario, Server
 from harness.rows import check_app, check_before, check_front, check_scenario, check_server
 from harness.table import R, collect, nearest, parse_table, wrong
+from harness.verify import checks_for
 
 HERE = Path(__file__).parent
 SECTIONS = ("servers", "fronts", "apps", "scenarios")
@@ -106,6 +107,12 @@ def unmet_need(server: Server, app: App, scenario: Scenario) -> str | None:
             )
         if not getattr(app, need):
             return f"scenario {scenario.name} needs {need}, which app {app.name} does not offer"
+    for check in scenario.checks:
+        if check not in checks_for(server.speaks):
+            return (
+                f"scenario {scenario.name} needs the answer {check}, which no "
+                f"{server.speaks.upper()} app gives, and server {server.name} serves these"
+            )
     for kind, row in (("front", server.front), ("server", server), ("app", app)):
         for check in scenario.checks:
             if row is not None and check in row.cannot:

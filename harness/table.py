@@ -19,7 +19,7 @@ NAME = re.compile(r"[^\s@+,#*?\[\]\x00-\x1f\x7f]+")
 # what a row's own file and table already say
 FILLED_IN = {"name", "origin", "folder", "version", "python"}
 # what only the command line says, of a user's own application
-FILLED_IN |= {"requirements", "variables", "own", "request", "front", "injection", "entry"}
+FILLED_IN |= {"requirements", "variables", "own", "request", "front", "injection", "entry", "side"}
 
 R = TypeVar("R", Server, Front, App, Scenario)
 
@@ -74,10 +74,16 @@ def _read_row(path: Path, where: str, name: str, values: Mapping[str, Any], kind
     for key, spec in known.items():
         if key not in values and _required(spec):
             raise wrong(path, where, f"the key {key!r} is missing")
-    row = {key: _typed(path, where, key, value, hints[key]) for key, value in values.items()}
+    row = {key: _typed(path, where, key, value, _said(hints[key])) for key, value in values.items()}
     if "folder" in hints:
         row["folder"] = path.parent.resolve()
     return kind(name=name, origin=f"{path} {where}", **row)
+
+
+def _said(hint: Any) -> Any:
+    """The type of what a row says: a key that may be left out may not be said to be nothing."""
+    kinds = typing.get_args(hint)
+    return kinds[0] if types.NoneType in kinds else hint
 
 
 def _required(spec: Field[Any]) -> bool:

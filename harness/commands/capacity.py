@@ -13,19 +13,17 @@ from harness.commands.console import (
     NOT_MEASURED,
     OWN_FAULT,
     complain,
-    err,
     say,
 )
 from harness.commands.environments import Environments
-from harness.commands.measurement import plan_of, sit
+from harness.commands.measurement import crew_of, page_of, plan_of, sit, watcher
 from harness.commands.publication import frames_of, publish
 from harness.machine import require_linux
 from harness.model import ConfigurationError
 from harness.objective import parse_objective
+from harness.page import Page
 from harness.plan import Plan
 from harness.report import units
-from harness.report.progress import Watcher
-from harness.run import Crew
 from harness.writer import RunWriter
 
 SETTLED = ("found", "at least", "below")
@@ -46,7 +44,8 @@ def do_capacity(arguments: argparse.Namespace) -> int:
     asked = {"slo": quest.objective.text, "precision": quest.precision}
     writer = RunWriter.begin(arguments.results, plan.facts() | {"capacity": asked})
     environments = Environments(arguments.refresh)
-    ending = sit(plan, writer, lambda: _explore(plan, quest, writer, environments))
+    page = page_of(arguments)
+    ending = sit(plan, writer, lambda: _explore(plan, quest, writer, environments, page))
     writer.end(ending.how)
     run, frames = frames_of(writer.path)
     publish(run, frames, arguments.json)
@@ -71,13 +70,16 @@ def hold_requests(plan: Plan) -> None:
             )
 
 
-def _explore(plan: Plan, quest: Quest, writer: RunWriter, environments: Environments) -> str:
+def _explore(
+    plan: Plan, quest: Quest, writer: RunWriter, environments: Environments, page: Page | None
+) -> str:
     say(
         f"searching the rate that keeps {quest.objective.text}, for {len(plan.cells)} cell(s), a "
         f"few minutes each, more for slow ones; results in {writer.path}"
     )
-    with Watcher(err, 0.0) as watch:
-        for cell, tried in explore(plan, quest, Crew(environments.of), writer, watch):
+    crew = crew_of(environments, page)
+    with watcher(plan, None, page) as watch:
+        for cell, tried in explore(plan, quest, crew, writer, watch):
             say(f"{cell.name}: {_line(tried)}")
     return "complete"
 

@@ -13,7 +13,7 @@ from harness.cells import DEFAULT_SCENARIOS
 from harness.commands.arguments import scenarios_or
 from harness.commands.console import DONE, NOT_MEASURED, OWN_FAULT, say
 from harness.commands.environments import Environments
-from harness.commands.measurement import Ending, begin, measure, plan_of
+from harness.commands.measurement import Ending, begin, measure, page_of, plan_of
 from harness.commands.publication import frames_of, publish
 from harness.machine import require_linux
 from harness.model import ConfigurationError
@@ -66,9 +66,9 @@ def duel(a: str, b: str, arguments: argparse.Namespace) -> Plan:
 def measured(plan: Plan, arguments: argparse.Namespace, *, may_extend: bool) -> tuple[Path, Ending]:
     """Measure a plan as a run, and as many blocks again if that is allowed and leaves a doubt."""
     plan = replace(plan, looks=2) if may_extend else plan
-    environments = Environments(arguments.refresh)
+    environments, page = Environments(arguments.refresh), page_of(arguments)
     writer = begin(plan, arguments.results)
-    ending = measure(plan, writer, environments, arguments.budget)
+    ending = measure(plan, writer, environments, arguments.budget, page)
     if may_extend and ending.how == "complete":
         open_questions = undecided(frames_of(writer.path)[1][2])
         if open_questions:
@@ -76,7 +76,7 @@ def measured(plan: Plan, arguments: argparse.Namespace, *, may_extend: bool) -> 
             plan = replace(plan, blocks=2 * plan.blocks)
             writer, _ = RunWriter.resume(writer.path)
             writer.extend(plan.facts(), recipe(plan))
-            ending = measure(plan, writer, environments)
+            ending = measure(plan, writer, environments, page=page)
     return writer.path, ending
 
 

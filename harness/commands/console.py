@@ -1,8 +1,8 @@
 """Where commands print: what was asked for on standard output, all else on standard error.
 
 The exit codes are part of the contract: 0 done; 1 gatebench's own fault; 2 usage or
-configuration; 3 could not measure; 4 refused; 10 a gate failed; 130 interrupted, and what was
-measured is kept.
+configuration; 3 could not measure; 4 refused; 10 a gate failed; 11 inconclusive, with --strict
+alone; 130 interrupted, and what was measured is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from rich.text import Text
 from harness.model import GatebenchError, MeasurementError
 from harness.store import plain
 
-DONE, OWN_FAULT, USAGE, NOT_MEASURED, GATE_FAILED, INTERRUPTED = 0, 1, 2, 3, 10, 130
+DONE, OWN_FAULT, USAGE, NOT_MEASURED = 0, 1, 2, 3
+GATE_FAILED, UNDECIDED, INTERRUPTED = 10, 11, 130
 
 # a report that goes to a file or a pipe is not cut to 80 columns
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140

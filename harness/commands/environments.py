@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from harness import environment
 from harness.application import inspect
 from harness.front import receipt
@@ -83,8 +86,16 @@ def prepare(cell: Cell, *, refresh: bool = False) -> Environment:
 
 
 def _pinned(cell: Cell, versions: Mapping[str, str]) -> Cell:
-    """The cell, with every distribution at the version that it had."""
-    packages = tuple(f"{name}=={version}" for name, version in versions.items())
+    """The cell, with every distribution at the version that it had.
+
+    What is not from the package index stays what it is: its address says all of it.
+    """
+    asked = [Requirement(text) for text in cell.server.packages]
+    direct = {canonicalize_name(it.name): str(it) for it in asked if it.url}
+    packages = tuple(
+        direct.get(canonicalize_name(name), f"{name}=={version}")
+        for name, version in versions.items()
+    )
     return replace(
         cell,
         server=replace(cell.server, packages=packages, version=None),

@@ -1,4 +1,4 @@
-"""`gatebench list`: what can be measured."""
+"""`gatebench list`: what can be measured, and what runs can be exported to."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from rich.text import Text
 
 from harness.commands.arguments import registry_of
 from harness.commands.console import DONE, out, print_json
+from harness.export.formats import FORMATS
 
 
 def do_list(arguments: argparse.Namespace) -> int:
-    """`gatebench list`: the rows of a table, or of all four."""
+    """`gatebench list`: the rows of a table, or of all five."""
     registry = registry_of(arguments)
     tables: dict[str, list[dict[str, Any]]] = {
         "servers": [
@@ -38,6 +39,13 @@ def do_list(arguments: argparse.Namespace) -> int:
         "scenarios": [
             {"name": row.name, "about": row.about, "needs": row.needs, "checks": row.checks}
             for row in registry.scenarios.values()
+        ],
+        "exports": [
+            {
+                "name": row.name, "about": row.about, "readers": row.readers,
+                "several runs": row.several,
+            }
+            for row in FORMATS.values()
         ],
     }  # fmt: skip
     chosen = {arguments.what: tables[arguments.what]} if arguments.what else tables

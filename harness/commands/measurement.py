@@ -34,8 +34,10 @@ from harness.forecast import CEILING_S, Forecast, blocks_within, run_s
 from harness.machine import facts, place, usable_cpus
 from harness.model import Cell, ConfigurationError, GatebenchError, RefusedError, Timing
 from harness.options import without_secrets
+from harness.page import NOTE, Page
 from harness.plan import Plan, Slot
 from harness.recipe import recipe
+from harness.registry import Registry
 from harness.report.progress import Watcher
 from harness.report.units import clock, share
 from harness.run import Crew, conduct, unmeasured
@@ -80,6 +82,13 @@ def resume_command(run: Path) -> str:
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """What is asked for, as a plan; ConfigurationError where it cannot be done."""
+    return plan_with(arguments, *cells_of(arguments, registry_of(arguments)))
+
+
+def cells_of(
+    arguments: argparse.Namespace, registry: Registry
+) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+    """The cells that are asked for, and notes on them; ConfigurationError where they cannot be."""
     sweeps = parse_sweeps(arguments.sweep or ())
     points = swept(arguments, sweeps)
     for point in points:
@@ -89,7 +98,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
             raise ConfigurationError("--arrivals goes with --rate: a closed load has no arrivals")
     if arguments.blocks is not None and arguments.budget is not None:
         raise ConfigurationError("--budget finds the number of blocks: leave --blocks out")
-    registry, words = registry_of(arguments), server_words(arguments.server)
+    words = server_words(arguments.server)
     pythons, scenarios = (split_words(it or []) for it in (arguments.python, arguments.scenario))
     held = []
     if asked := asked_of(arguments, registry):
@@ -114,18 +123,25 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         cells += more
         notes += [note for note in left_out if note not in notes]
     hold_choices(sweeps, cells)
-    notes += held
+    return tuple(cells), (*notes, *held)
+
+
+def plan_with(
+    arguments: argparse.Namespace, cells: tuple[Cell, ...], notes: tuple[str, ...]
+) -> Plan:
+    """A plan of these cells, with the blocks, times and seed that are asked for."""
+    notes = (*notes, *([NOTE] if arguments.live else []))
     for note in notes:
         say(note)
     plan = Plan(
-        tuple(cells),
+        cells,
         arguments.blocks or arguments.usual_blocks,
         arguments.seed if arguments.seed is not None else secrets.randbelow(2**31),
         Timing(arguments.warmup, arguments.duration),
-        placement,
+        place(usable_cpus()),
         facts(usable_cpus()),
         command(),
-        tuple(notes),
+        notes,
     )
     return plan if arguments.budget is None else fitted(plan, arguments.budget)
 
@@ -154,12 +170,34 @@ def begin(plan: Plan, results: Path) -> RunWriter:
     return RunWriter.begin(results, plan.facts(), recipe(plan))
 
 
+def page_of(arguments: argparse.Namespace) -> Page | None:
+    """Locust's page, if it was asked for."""
+    return Page(say) if arguments.live else None
+
+
+def watcher(plan: Plan, left_s: float | None, page: Page | None) -> Watcher:
+    """Who shows how the plan goes, and that it takes `left_s` seconds."""
+    url = (lambda: page.url) if page else str
+    return Watcher(err, left_s, placement=plan.placement, blocks=plan.blocks, url=url)
+
+
+def crew_of(environments: Environments, page: Page | None) -> Crew:
+    """Those who do the work, with Locust's page beside it or without."""
+    return Crew(environments.of) if page is None else Crew(environments.of, drive=page.drive)
+
+
 def measure(
-    plan: Plan, writer: RunWriter, environments: Environments, budget_s: float | None = None
+    plan: Plan,
+    writer: RunWriter,
+    environments: Environments,
+    budget_s: float | None = None,
+    page: Page | None = None,
 ) -> Ending:
     """Measure what the run lacks, and end it on disk; what stopped it is in what is returned."""
     if rest := unmeasured(plan, writer):
-        ending = sit(plan, writer, lambda: _conduct(plan, writer, environments, rest, budget_s))
+        ending = sit(
+            plan, writer, lambda: _conduct(plan, writer, environments, rest, budget_s, page)
+        )
     else:
         say(f"{writer.path} is complete: nothing is left to measure")
         ending = Ending("complete")
@@ -192,12 +230,13 @@ def _conduct(
     environments: Environments,
     rest: Sequence[Slot],
     budget_s: float | None,
+    page: Page | None,
 ) -> str:
-    crew = Crew(environment=environments.of)
+    crew = crew_of(environments, page)
     estimate_s = _announce(plan, writer, environments, rest)
     if budget_s is not None:
         _promise(plan, None, "if trials vary by 2 %")
-    with Watcher(err, estimate_s) as watch:
+    with watcher(plan, estimate_s, page) as watch:
         for trial in conduct(plan, crew, writer, watch, budget_s=budget_s):
             known = trial.facts["number"] == ENOUGH_BLOCKS * len(plan.cells)
             if budget_s is not None and known and plan.blocks > ENOUGH_BLOCKS:

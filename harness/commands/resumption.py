@@ -17,7 +17,7 @@ from harness.writer import RunWriter
 
 # what may stand beside --resume: where, how it is shown, for how long, and what is not stored
 BESIDE = (
-    "resume", "results", "json", "budget", "app_env", "request_header", "request_body",
+    "resume", "results", "json", "budget", "live", "app_env", "request_header", "request_body",
 )  # fmt: skip
 
 

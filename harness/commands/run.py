@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.commands.environments import Environments
-from harness.commands.measurement import begin, measure, plan_of
+from harness.commands.measurement import begin, measure, page_of, plan_of
 from harness.commands.publication import frames_of, publish
 from harness.commands.resumption import resume
 from harness.machine import require_linux
@@ -20,7 +20,8 @@ def do_run(arguments: argparse.Namespace) -> int:
     else:
         plan, writer = resume(arguments)
     trials = (trial.facts for trial in writer.trials.values())
-    ending = measure(plan, writer, Environments(arguments.refresh, trials), arguments.budget)
+    environments = Environments(arguments.refresh, trials)
+    ending = measure(plan, writer, environments, arguments.budget, page_of(arguments))
     run, frames = frames_of(writer.path)
     publish(run, frames, arguments.json)
     return ending.code(run, frames)

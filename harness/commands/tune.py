@@ -8,7 +8,7 @@ from harness.cells import DEFAULT_SCENARIOS, select, server_words
 from harness.commands.arguments import registry_of, scenarios_or
 from harness.commands.capacity import hold_requests
 from harness.commands.environments import Environments
-from harness.commands.measurement import measure, plan_of
+from harness.commands.measurement import measure, page_of, plan_of
 from harness.commands.publication import frames_of, publish
 from harness.machine import place, require_linux, usable_cpus
 from harness.model import ConfigurationError, Server
@@ -35,7 +35,8 @@ def do_tune(arguments: argparse.Namespace) -> int:
     plan = plan_of(arguments)
     hold_requests(plan)
     writer = RunWriter.begin(arguments.results, plan.facts() | {"tune": {}}, recipe(plan))
-    ending = measure(plan, writer, Environments(arguments.refresh), arguments.budget)
+    environments = Environments(arguments.refresh)
+    ending = measure(plan, writer, environments, arguments.budget, page_of(arguments))
     run, frames = frames_of(writer.path)
     publish(run, frames, arguments.json)
     return ending.code(run, frames)

@@ -105,7 +105,7 @@ def measuring(
         metavar="10m",
         help="as many blocks as fit into that time, but at least one",
     )
-    made.set_defaults(usual_blocks=usual_blocks)
+    made.set_defaults(usual_blocks=usual_blocks, live=False)  # unless it takes --live
     option(
         "--placebo",
         action=argparse.BooleanOptionalAction,
@@ -155,6 +155,16 @@ def budget(made: argparse.ArgumentParser) -> None:
     )
 
 
+def page(made: argparse.ArgumentParser) -> None:
+    """Whether a run can be looked at while it goes."""
+    made.add_argument(
+        "--live",
+        action="store_true",
+        help="serve Locust's own web page of the trial under way, on loopback; it costs the "
+        "generator CPU, and what would change the load ends its trial",
+    )
+
+
 def results(made: argparse.ArgumentParser) -> None:
     """Where runs are kept."""
     made.add_argument(
@@ -189,6 +199,7 @@ def searching(made: argparse.ArgumentParser, scenario: str, window_s: float) -> 
         usual_blocks=1, deadline_s=60.0, users=None,
     )  # fmt: skip
     budget(made)
+    page(made)
     own_application(made)
     tables(made)
     results(made)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 from harness import __version__
-from harness.options.groups import budget, measuring, own_application, results, searching, tables
+from harness.options.gate import gate
+from harness.options.groups import (
+    budget,
+    measuring,
+    own_application,
+    page,
+    results,
+    searching,
+    tables,
+)
+from harness.options.history import history
 from harness.options.values import duration, number, share, window
 
 
@@ -35,6 +46,21 @@ def _calibration(made: argparse.ArgumentParser) -> None:
     option(
         "--only", action="append", metavar="PART,...", help="parts, such as hello (default: all)"
     )
+
+
+def _notebooks(made: argparse.ArgumentParser) -> None:
+    option = made.add_argument
+    option(
+        "words", nargs="*", metavar="RUN|NOTEBOOK",
+        help="a run's folder or name (default: the newest), and notebooks, such as blocking_io "
+        "(default: all)",
+    )  # fmt: skip
+    option(
+        "-p", "--parameter", action="append", metavar="NAME=VALUE",
+        help="a parameter of the notebooks; may be given again",
+    )  # fmt: skip
+    option("--output", type=Path, metavar="DIR", help="where they are kept (default RUN/notebooks)")
+    results(made)
 
 
 def _probing(made: argparse.ArgumentParser) -> None:
@@ -108,6 +134,7 @@ def _duel(made: argparse.ArgumentParser) -> None:
         "the level of significance)",
     )
     budget(made)
+    page(made)
     own_application(made)
     tables(made)
     results(made)
@@ -139,8 +166,10 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
         made.add_argument("--json", action="store_true", help="print one JSON document")
         return made
 
-    made = command("list", "what can be measured: servers, fronts, apps, scenarios")
-    made.add_argument("what", nargs="?", choices=("servers", "fronts", "apps", "scenarios"))
+    made = command("list", "what can be measured, and what runs can be exported to")
+    made.add_argument(
+        "what", nargs="?", choices=("servers", "fronts", "apps", "scenarios", "exports")
+    )
     tables(made)
 
     made = command("run", "measure servers, store the run, and report it")
@@ -158,12 +187,14 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
         "were measured stay, the others are measured (again)",
     )
     budget(made)
+    page(made)
     own_application(made)
     tables(made)
     results(made)
     made.set_defaults(usual=vars(made.parse_args([])))
 
     _duel(command("compare", "whether B is better or worse than A, with a placebo beside them"))
+    gate(command("gate", "whether head is worse than base: for continuous integration"))
     _selfcheck(command("selfcheck", "that this machine calls no server different from itself"))
 
     _capacity(command("capacity", "the highest rate at which a server still meets an objective"))
@@ -178,12 +209,26 @@ def parser(do: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Ar
     own_application(made)
     tables(made)
 
-    made = command("report", "print a run again, and write its report.md")
+    made = command("report", "print a run again, and write its page and report.md")
     made.add_argument("run", nargs="*", metavar="RUN", help="folder or name (default: the newest)")
     made.add_argument(
-        "--hdr", action="store_true", help="also write its latencies as HdrHistogram logs, RUN/hdr/"
+        "--export", action="append", metavar="FORMAT,...",
+        help="also write it for other programs, such as csv,junit (`gatebench list exports`)",
+    )  # fmt: skip
+    made.add_argument(
+        "--export-dir", type=Path, metavar="DIR", help="where to (default: RUN/export)"
     )
+    made.add_argument(
+        "--hdr", action="append_const", dest="export", const="hdr", help="short for --export hdr"
+    )
+    made.add_argument(
+        "--splice", type=Path, metavar="FILE",
+        help="put the tables into a Markdown file, between <!-- results --> and <!-- /results -->",
+    )  # fmt: skip
     results(made)
+
+    history(command("history", "keep runs over time, and see what became of them"))
+    _notebooks(command("notebooks", "ask a run questions: executed notebooks, and their pages"))
 
     _calibration(command("calibrate", "measure the generator itself, beside wrk and others"))
 

@@ -50,6 +50,19 @@ def status(text: str) -> int:
     return int(text)
 
 
+def threshold(text: str) -> dict[str, float]:
+    """Shares by metric, of throughput=10%,memory=20%; under the name "" that of all, of 10%."""
+    found = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"(?:([a-z0-9]+)=)?(\d+(?:\.\d+)?)%", part)
+        if not match or not 0 < float(match[2]) <= 1000 or (match[1] or "") in found:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not written like 10%, or throughput=10%,memory=20%"
+            )
+        found[match[1] or ""] = float(match[2]) / 100
+    return found
+
+
 def share(text: str) -> float:
     """A share of 1, of a percentage that makes sense as a precision."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)

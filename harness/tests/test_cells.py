@@ -207,3 +207,29 @@ def test_every_python_is_a_row_of_its_own_with_the_releases_that_it_can_run():
 def test_unknown_server_of_a_range_is_named():
     with pytest.raises(ConfigurationError, match="unknown server 'unicorn'"):
         select(REGISTRY, ["unicorn@0.30..0.32"], (), released)
+
+
+def test_scenario_that_a_glob_matches_is_left_out_where_a_server_cannot_do_it():
+    cells, notes = make_cells(REGISTRY, ["waitress", "uvicorn"], ["blocking-*"], BUDGET)
+    assert names(cells) == [
+        ("waitress", "blocking-io"),
+        *(("uvicorn", f"blocking-{how}") for how in ("io", "in-loop", "in-thread")),
+    ]
+    assert [note.split(", which")[0] for note in notes] == [
+        f"left out: scenario blocking-in-{how} needs the answer sleep_{check}"
+        for how, check in (("loop", "block"), ("thread", "thread"))
+    ]
+    with pytest.raises(ConfigurationError, match="which no WSGI app gives, and server waitress"):
+        make_cells(REGISTRY, ["waitress", "uvicorn"], ["blocking-in-loop"], BUDGET)
+    with pytest.raises(ConfigurationError, match="needs websocket"):
+        make_cells(REGISTRY, ["waitress"], ["websocket-*"], BUDGET)
+
+
+def test_call_that_blocks_an_event_loop_makes_its_worker_one_slot():
+    cells, _ = make_cells(REGISTRY, ["uvicorn"], ["blocking-*"], replace(BUDGET, workers=3))
+    told = {cell.scenario.name: (cell.concurrency, cell.slots) for cell in cells}
+    assert told == {
+        "blocking-io": ("event-loop", None),
+        "blocking-in-loop": ("process", 3),
+        "blocking-in-thread": ("thread", None),  # the app's pool has as many as it likes
+    }

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from harness.cli import COMMANDS
 from harness.commands import compare, selfcheck
 from harness.commands.measurement import Ending
 from harness.model import ConfigurationError
@@ -20,11 +21,7 @@ DO = {"compare": compare.do_compare, "selfcheck": selfcheck.do_selfcheck}
 
 
 def asked(*words: str):
-    every = dict.fromkeys(
-        ("list", "run", "serve", "report", "calibrate", "probe", "doctor", "capacity", "tune"),
-        lambda _: 0,
-    )
-    return parser(every | DO).parse_args(words)
+    return parser(dict.fromkeys(COMMANDS, lambda _: 0) | DO).parse_args(words)
 
 
 @pytest.fixture

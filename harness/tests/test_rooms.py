@@ -23,6 +23,7 @@ LEFT: dict[str, set[str]] = {
     "inspector": set(),
     "histogram": set(),
     "pace": set(),
+    "cache": set(),
     "noise": {"pace"},
     "sample": {"noise", "pace"},
     "machine": {"model"},
@@ -33,7 +34,7 @@ LEFT: dict[str, set[str]] = {
     "probe": {"model", "ports", "process", "conversation", "expectation", "verify", "launch"},
     "table": {"model"},
     "rows": {"model", "verify", "probe", "front", "table"},
-    "registry": {"model", "front", "table", "rows"},
+    "registry": {"model", "front", "table", "rows", "verify"},
     "installer": {"model", "process"},
     "index": {"model", "process", "installer"},
     "injection": {"model"},
@@ -42,7 +43,8 @@ LEFT: dict[str, set[str]] = {
     "objective": {"model"},
     "search": set(),
     "debian": {"model"},
-    "environment": {"model", "installer", "debian"},
+    "environment": {"model", "cache", "installer", "debian"},
+    "source": {"model", "environment"},
     "ports": {"model"},
     "front": {"model", "ports", "process", "debian"},
     "companion": {"model", "ports", "process"},
@@ -51,6 +53,7 @@ LEFT: dict[str, set[str]] = {
         *("model", "process", "installer", "registry", "cells", "launch", "injection"),
     },
     "drive": {"model", "ports", "process"},
+    "page": {"ports", "drive"},
     "load": {"model", "histogram"},
     "plan": {"model"},
     "recipe": {"model", "plan"},
@@ -69,12 +72,19 @@ LEFT: dict[str, set[str]] = {
 RIGHT: dict[str, set[str]] = {
     "analyze": {"model", "histogram", "store", "objective", "search"},
     "results": {"model", "histogram", "analyze", "store"},
-    "report": {"model", "histogram", "analyze", "store", "objective", "search", "results"},
+    "history": {"model", "analyze", "store", "results"},
+    "report": {
+        *("model", "cache", "histogram", "objective", "search", "store"),
+        *("analyze", "results", "history"),
+        "options",  # which of them are secrets
+    },
+    "export": {"model", "histogram", "analyze", "store", "results", "report"},
 }
 # Whom users call.
 FRONT: dict[str, set[str]] = {
     "options": {"model"},
     "doctor": {"model", "environment", "machine", "registry", "debian"},
+    "notebooks": {"model", "process", "table"},
     "capacity": {
         *("model", "plan", "run", "search", "objective", "store", "writer", "analyze"),
     },
@@ -85,6 +95,7 @@ FRONT: dict[str, set[str]] = {
         "options",
         "doctor",
         "capacity",
+        "notebooks",
     },
     "cli": {"model", "options", "commands"},
 }
