@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
 from configparser import Error as IniError
 from dataclasses import dataclass, replace
@@ -157,7 +157,9 @@ def _copy(name: str, path: Path, text: str) -> Package:
         shelf.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=shelf) as scratch:
             copy = Path(scratch) / "copy"
-            _fill(copy, path)
+            # all are listed before any is copied: the cache may lie in the folder itself
+            found = list(_files(path)) if path.is_dir() else [path]
+            _fill(copy, path, [file for file in found if shelf not in file.resolve().parents])
             digest = _digest(copy, described)[:16]
             place = shelf / digest
             if not place.exists():
@@ -196,10 +198,10 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (Path(at) / name for name in (*names, *links) if name not in LEFT_OUT)
 
 
-def _fill(copy: Path, path: Path) -> None:
-    """Copy a file, or what counts of a folder, into the folder `copy`."""
+def _fill(copy: Path, path: Path, files: Iterable[Path]) -> None:
+    """Copy a file, or these files of a folder, into the folder `copy`."""
     copy.mkdir()
-    for file in _files(path) if path.is_dir() else [path]:
+    for file in files:
         into = copy / (os.path.relpath(file, path) if path.is_dir() else path.name)
         into.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(file, into, follow_symlinks=False)

@@ -31,7 +31,7 @@ def imagined(tmp_path, monkeypatch):
     sittings = []
 
     def use(took_s):
-        def measure(plan, writer, _environments, _budget_s=None):
+        def measure(plan, writer, *_, **__):
             builder = RunBuilder(tmp_path / "unused")
             builder.plan, builder.writer = plan, writer
             sittings.append(len(unmeasured(plan, writer)))

@@ -79,6 +79,7 @@ RIGHT: dict[str, set[str]] = {
         "options",  # which of them are secrets
     },
     "export": {"model", "histogram", "analyze", "store", "results", "report"},
+    "site": {"model", "store", "history", "report"},
 }
 # Whom users call.
 FRONT: dict[str, set[str]] = {
