@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import importlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from harness.commands.calibrate import do_calibrate
-from harness.commands.capacity import do_capacity
-from harness.commands.compare import do_compare
 from harness.commands.console import DONE, INTERRUPTED, complain, say
-from harness.commands.doctor import do_doctor
-from harness.commands.gate import do_gate
-from harness.commands.history import do_history
-from harness.commands.listing import do_list
-from harness.commands.notebooks import do_notebooks
-from harness.commands.probe import do_probe
-from harness.commands.report import do_report
-from harness.commands.run import do_run
-from harness.commands.selfcheck import do_selfcheck
-from harness.commands.serve import do_serve
-from harness.commands.tune import do_tune
 from harness.model import GatebenchError
 from harness.options import parser
 
-COMMANDS = {
-    "list": do_list,
-    "run": do_run,
-    "compare": do_compare,
-    "gate": do_gate,
-    "selfcheck": do_selfcheck,
-    "capacity": do_capacity,
-    "tune": do_tune,
-    "serve": do_serve,
-    "report": do_report,
-    "history": do_history,
-    "notebooks": do_notebooks,
-    "calibrate": do_calibrate,
-    "probe": do_probe,
-    "doctor": do_doctor,
+# the file of each command, in the order of the help
+FILES = {
+    "list": "listing",
+    **{
+        name: name
+        for name in (
+            *("run", "compare", "gate", "selfcheck", "capacity", "tune", "serve", "report"),
+            *("history", "notebooks", "calibrate", "probe", "doctor"),
+        )
+    },
 }
+Command = Callable[[argparse.Namespace], int]
+
+
+def command(name: str) -> Command:
+    """A command, which is imported when it is called: what some of them need takes a second."""
+
+    def do(arguments: argparse.Namespace) -> int:
+        module = importlib.import_module(f"harness.commands.{FILES[name]}")
+        return int(getattr(module, f"do_{name}")(arguments) or DONE)
+
+    return do
+
+
+COMMANDS = {name: command(name) for name in FILES}
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -50,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         signal.signal(number, _interrupt)
     try:
         arguments = parser(COMMANDS).parse_args(argv)
-        code = int(arguments.do(arguments) or DONE)
+        code = arguments.do(arguments)
     except KeyboardInterrupt:
         say("interrupted")
         code = INTERRUPTED

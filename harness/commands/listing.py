@@ -10,7 +10,6 @@ from rich.text import Text
 
 from harness.commands.arguments import registry_of
 from harness.commands.console import DONE, out, print_json
-from harness.export.formats import FORMATS
 
 
 def do_list(arguments: argparse.Namespace) -> int:
@@ -40,13 +39,7 @@ def do_list(arguments: argparse.Namespace) -> int:
             {"name": row.name, "about": row.about, "needs": row.needs, "checks": row.checks}
             for row in registry.scenarios.values()
         ],
-        "exports": [
-            {
-                "name": row.name, "about": row.about, "readers": row.readers,
-                "several runs": row.several,
-            }
-            for row in FORMATS.values()
-        ],
+        "exports": _exports() if arguments.what in (None, "exports") else [],
     }  # fmt: skip
     chosen = {arguments.what: tables[arguments.what]} if arguments.what else tables
     if arguments.json:
@@ -61,6 +54,18 @@ def do_list(arguments: argparse.Namespace) -> int:
             table.add_row(*(Text(_cell_text(row[name])) for name in shown))
         out.print(table)
     return DONE
+
+
+def _exports() -> list[dict[str, Any]]:
+    from harness.export.formats import FORMATS  # noqa: PLC0415 - pandas takes half a second
+
+    return [
+        {
+            "name": row.name, "about": row.about, "readers": row.readers,
+            "several runs": row.several,
+        }
+        for row in FORMATS.values()
+    ]  # fmt: skip
 
 
 def _cell_text(value: Any) -> str:

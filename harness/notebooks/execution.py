@@ -8,6 +8,7 @@ failure: it then ends there.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,10 @@ def execute(notebook: Notebook, values: Mapping[str, Any], folder: Path) -> Exec
                 nothing = str(error.evalue)
             else:
                 failure = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        except KeyboardInterrupt:
+            # the cell that nobody waits for any more ends with its kernel, and asyncio would tell
+            logging.getLogger("asyncio").disabled = True
+            raise
         except RuntimeError as error:  # nbclient's word for a kernel that died or never came
             failure = f"its kernel ended: {error}"
         done = nbformat.read(work / "out.ipynb", 4)

@@ -62,7 +62,7 @@ from harness.tests.commands import gatebench
         (["compare", "gunicorn-*", "uvicorn"], ["compare takes two servers", "gunicorn-*"]),
         (["compare", "uvicorn", "uvicorn", "--extend", "--budget", "9m"], ["leave one out"]),
         (["report"], ["holds no run yet"]),
-        (["report", "nothing"], ["is not a run"]),
+        (["report", "nothing"], ["nothing: no such run"]),
         (["fly"], ["invalid choice: 'fly'"]),
     ],
 )
