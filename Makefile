@@ -17,6 +17,10 @@ READY := .venv/.ready
 DEV   := .venv/.dev
 NOTEBOOKS := .venv/.notebooks
 
+# make ignores a name that it does not know, and with it what was asked for
+misspelt = $(if $(findstring command,$(origin $(1))),$(error there is no $(1)=; did you mean $(2)=?))
+$(call misspelt,SERVERS,SERVER)$(call misspelt,SCENARIOS,SCENARIO)$(call misspelt,ARG,ARGS)
+
 .DEFAULT_GOAL := help
 .PHONY: help bench compare gate regress selfcheck capacity tune report calibrate probe list doctor test test-fast test-slow lint format clean
 

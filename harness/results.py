@@ -29,12 +29,13 @@ from harness.analyze.histograms import BY, QUANTILES, histograms_frame, percenti
 from harness.analyze.long import Trial
 from harness.analyze.probes import newest_probe, probe_folder, probes_frame
 from harness.analyze.series import series_frame, ticks_frame
-from harness.store import StoredRun, UnreadableRunError, newest_run, read_run, runs_in
+from harness.store import StoredRun, UnreadableRunError, newest_run, read_run, run_folder
 
 RUN_FACTS = ("command", "machine", "placement", "timing", "blocks", "seed", "notes")
 TRIAL_FACTS = ("number", "block", "cell", "placement", "timing", "outcome", "failure")
 CELL = tuple(name for name in BY if name not in ("number", "block", "name"))
-FEW = 5  # runs, of those that there are, where another was asked for
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,15 @@ class Results:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """A row per run and cell, see `harness.analyze.cells`."""
-        return cells_frame(self.trials)
+        """A row per run and cell, as they were asked for; see `harness.analyze.cells`."""
+        cells = cells_frame(self.trials)
+        asked = (
+            _asked(run.path.name, cell) for run in self.runs for cell in run.facts.get("cells", [])
+        )
+        place = {key: number for number, key in enumerate(asked)}
+        told = [tuple(row[name] for name in ("run", *KEYS)) for row in records(cells)]
+        order = sorted(range(len(told)), key=lambda at: place.get(told[at], len(place)))
+        return cells.iloc[order].reset_index(drop=True)
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
@@ -132,7 +140,7 @@ class Results:
         """What each column of a frame is: name, dtype, unit, about. ValueError for no frame."""
         return described(frame)
 
-    def trials_of(self, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def trials_of(self, cell: Row) -> list[Row]:
         """The trials of a row of `cells`, as dictionaries with None for what is missing.
 
         It needs `harness.analyze.cells.KEYS` of the row, and `run` where there are several.
@@ -145,7 +153,7 @@ class Results:
         return records(self.trials)
 
     @cached_property
-    def _by_cell(self) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    def _by_cell(self) -> dict[tuple[Any, ...], list[Row]]:
         return grouped(self._rows)
 
     @cached_property
@@ -191,16 +199,7 @@ def load_runs(
 
 
 def _path(run: str | Path | None, results: Path) -> Path:
-    if run is None:
-        return newest_run(results)
-    for path in (Path(run), results / run):
-        if path.is_dir():
-            return path
-    beside = Path(run).parent if len(Path(run).parts) > 1 else results
-    there = runs_in(beside)[::-1]
-    few = ", ".join(path.name for path in there[:FEW]) or "none"
-    more = f" and {len(there) - FEW} older" if len(there) > FEW else ""
-    raise UnreadableRunError(f"{run}: no such run; in {beside} there are: {few}{more}")
+    return newest_run(results) if run is None else run_folder(run, results)
 
 
 def _read(path: Path) -> StoredRun:
@@ -213,6 +212,12 @@ def _read(path: Path) -> StoredRun:
 
 def _of(run: StoredRun, rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["run"] == run.path.name]
+
+
+def _asked(run: str, cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A cell as the plan has it, by what its row in `cells` has."""
+    known = {**cell["load"], **cell, "run": run}
+    return tuple(known.get(name) for name in ("run", *KEYS))
 
 
 def _below(name: str, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:

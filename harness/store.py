@@ -31,6 +31,7 @@ from harness.journal import read_journal, sittings
 from harness.model import ConfigurationError, GatebenchError
 
 SCHEMA = 1
+FEW = 5  # runs that are named where there is not the one that was asked for
 SERIES = ("latency", "ticks", "processes", "noise")
 
 
@@ -144,6 +145,18 @@ def _place_of(folder: Path) -> tuple[int, int]:
 def runs_in(results: Path) -> list[Path]:
     """The runs in a folder, in the order in which they were begun."""
     return sorted((path.parent for path in results.glob("*/run.json")), key=_by_begin)
+
+
+def run_folder(run: str | Path, results: Path) -> Path:
+    """A run by its folder, or by its name among the results; UnreadableRunError tells of others."""
+    for path in (Path(run), results / run):
+        if path.is_dir():
+            return path
+    beside = Path(run).parent if len(Path(run).parts) > 1 else results
+    there = runs_in(beside)[::-1]
+    few = ", ".join(path.name for path in there[:FEW]) or "none"
+    more = f" and {len(there) - FEW} older" if len(there) > FEW else ""
+    raise UnreadableRunError(f"{run}: no such run; in {beside} there are: {few}{more}")
 
 
 def newest_run(results: Path) -> Path:

@@ -11,7 +11,7 @@ import pandas as pd
 from harness.analyze.columns import CELL, FIGURES, SAME, frame, missing
 from harness.analyze.findings import Finding
 from harness.analyze.noise import NOISE, disturbances
-from harness.analyze.verdict import FAILED, RANKED, SEVERITY
+from harness.analyze.verdict import FAILED, GENERATOR_LIMITED, RANKED, SEVERITY
 
 KEYS = tuple(column.name for column in CELL)
 
@@ -40,11 +40,26 @@ def grouped(trials: Iterable[Row]) -> dict[tuple[Any, ...], list[Row]]:
 
 
 def used_of(cell: Sequence[Row]) -> list[Row]:
-    """The trials of a cell that its verdict rests on: those with the best that any reached."""
+    """The trials of a cell that its verdict rests on: those with the best that any reached.
+
+    But where the generator held faster trials back, half as many as the ranked ones or more, the
+    ranked are the slow ones of all, and their median is not the server's: the verdict then rests
+    on those that were held back.
+    """
     best = max((trial["verdict"] for trial in cell), key=SEVERITY.index)
     # one server-limited trial says what the cell is limited by
     good = RANKED if best in RANKED else (best,)
-    return [trial for trial in cell if trial["verdict"] in good]
+    used = [trial for trial in cell if trial["verdict"] in good]
+    if best in RANKED and cell[0]["model"] == "closed":
+        median = float(np.median([trial["throughput_per_s"] for trial in used]))
+        faster = [
+            trial
+            for trial in cell
+            if trial["verdict"] == GENERATOR_LIMITED and trial["throughput_per_s"] > median
+        ]
+        if 2 * len(faster) >= len(used):
+            return faster
+    return used
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -235,8 +235,9 @@ def _limits(row: Row) -> Iterator[Finding]:
 
 def _crowded(row: Row) -> Iterator[Finding]:
     """Whose CPUs were full, and not by our own processes alone."""
+    more = "it was bound by its slots all the same" if _occupied(row) else "alone it would do more"
     for side, meant in (
-        ("server", "alone it would do more"),
+        ("server", more),
         ("generator", "the server may be faster than this"),
     ):
         full, others, steal, waited = (
@@ -257,9 +258,12 @@ def _crowded(row: Row) -> Iterator[Finding]:
 
 
 def _at_limit(row: Row) -> bool:
+    return _busy(row) >= BUSY_SERVER or _occupied(row)
+
+
+def _occupied(row: Row) -> bool:
     wait, slots = row["wait_s"], row["slots"]
-    occupied = wait and slots and row["throughput_per_s"] * wait >= BUSY_SERVER * slots
-    return _busy(row) >= BUSY_SERVER or bool(occupied)
+    return bool(wait and slots and row["throughput_per_s"] * wait >= BUSY_SERVER * slots)
 
 
 def _server_limited(row: Row) -> Finding:

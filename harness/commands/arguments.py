@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.cells import Budget
 from harness.model import Load
 from harness.registry import Registry, load_registry
+from harness.store import run_folder
 
 CLOSED_USERS, OPEN_USERS = 32, 512
 
@@ -20,8 +21,8 @@ def registry_of(arguments: argparse.Namespace) -> Registry:
 
 
 def run_path(name: str, results: Path) -> Path:
-    """A run by its folder, or by its name among the results."""
-    return Path(name) if Path(name).exists() else results / name
+    """A run by its folder, or by its name among the results; UnreadableRunError without it."""
+    return run_folder(name, results)
 
 
 def budget_of(arguments: argparse.Namespace, server_cpus: int) -> Budget:

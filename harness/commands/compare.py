@@ -94,7 +94,13 @@ def too_few(comparisons: pd.DataFrame) -> str:
         return "no trial of both servers could be used: nothing is compared"
     pairs = judged.groupby("scenario", sort=False)["pairs"].max()
     few = [f"{scenario} {count}" for scenario, count in pairs.items() if count < FEWEST]
-    return f"too few pairs of valid trials ({FEWEST} are needed): {', '.join(few)}" if few else ""
+    if not few:
+        return ""
+    return (
+        f"too few pairs of valid trials ({FEWEST} are needed): {', '.join(few)}; what each trial "
+        "lost is told below the tables: end what else runs on this machine, then measure again, "
+        "or with more --blocks"
+    )
 
 
 def _judged(comparisons: pd.DataFrame) -> pd.DataFrame:

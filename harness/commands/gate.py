@@ -80,8 +80,13 @@ def _stored(arguments: argparse.Namespace) -> Path:
 def _refuse_runs(arguments: argparse.Namespace) -> None:
     """Two runs have no pairs: what the machine did between them would be head's doing."""
     words = [arguments.base, arguments.head]
-    paths = [None if word is None else run_path(word, arguments.results) for word in words]
-    facts = [read_facts(it) for it in paths if it is not None and (it / "run.json").exists()]
+    facts = [
+        read_facts(path)
+        for word in words
+        if word is not None
+        for path in dict.fromkeys([Path(word), arguments.results / word])
+        if (path / "run.json").exists()
+    ]
     if len(facts) == 2 and (unlike := differences(facts[0]["machine"], facts[1]["machine"])):
         raise RefusedError(
             f"--base and --head are runs of different machines: {'; '.join(unlike)}; measure both "

@@ -22,7 +22,8 @@ INCONCLUSIVE = 11
 
 def do_history(arguments: argparse.Namespace) -> int:
     """`gatebench history`: what its next word says."""
-    return {"add": _add, "list": _list, "check": _check}.get(arguments.what, _decide)(arguments)
+    own = {"add": _add, "list": _list, "check": _check, "site": _site}
+    return own.get(arguments.what, _decide)(arguments)
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -83,6 +84,19 @@ def _check(arguments: argparse.Namespace) -> int:
     else:
         _print(series, machine)
     return code
+
+
+def _site(arguments: argparse.Namespace) -> int:
+    from harness.site import write_site  # noqa: PLC0415 - brings matplotlib, which takes a second
+
+    history = _loaded(arguments)
+    folder = arguments.output or arguments.history.parent / "site"
+    site = write_site(history, folder, arguments.reference, arguments.url or "")
+    if arguments.json:
+        print_json({"schema": 1, "page": site.page, "series": site.series, "drawn": site.drawn})
+    else:
+        _line(f"{site.page}: {site.series} series; {site.drawn} of their graphs drawn anew")
+    return DONE
 
 
 def _code(series: list[Series], *, strict: bool) -> int:

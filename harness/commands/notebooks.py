@@ -12,7 +12,7 @@ from harness.commands.arguments import run_path
 from harness.commands.console import DONE, OWN_FAULT, complain, print_json, say
 from harness.model import ConfigurationError
 from harness.notebooks import Notebook, NotebookError, catalogue, execute, require_tools, values
-from harness.store import newest_run, read_run
+from harness.store import UnreadableRunError, newest_run, read_run
 from harness.table import nearest
 
 
@@ -56,13 +56,13 @@ def _asked(
 
 
 def _found(word: str, known: Mapping[str, Notebook], results: Path) -> Path:
-    path = run_path(word, results)
-    if not path.exists():
+    try:
+        return run_path(word, results)
+    except UnreadableRunError:
         raise ConfigurationError(
             f"{word}: neither a notebook nor a run{nearest(word, known)}; there are the notebooks "
             f"{', '.join(known)}, and the runs in {results}"
-        )
-    return path
+        ) from None
 
 
 def _execute(

@@ -45,7 +45,7 @@ def left_out(results: Results) -> str:
 def count_text(reasons: Sequence[str | None], what: str) -> str:
     """`2 of 9 cells: 1 failed, 1 invalid`, of the reason of each, None for none."""
     counted = Counter(reason for reason in reasons if reason is not None)
-    told = ", ".join(f"{count} {reason}" for reason, count in counted.items())
+    told = ", ".join(f"{counted[reason]} {reason}" for reason in sorted(counted))
     return f"{counted.total()} of {len(reasons)} {what}: {told}" if counted else ""
 
 

@@ -27,9 +27,11 @@ def advice(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def beside(row: Row) -> list[str]:
-    """What else the machine did, at worst, where a cell's figures ask for an explanation."""
+    """What else the machine did, at worst, where a cell's figures ask for an explanation; of one
+    trial alone these cannot show that it was disturbed.
+    """
     wide = _wide(row, "throughput_per_s") or _wide(row, "p50_s")
-    if row["verdict"] in RANKED and not wide:
+    if row["verdict"] in RANKED and row["trials"] > 1 and not wide:
         return []
     return [f"{row['server']}: meanwhile {what}" for what in row["disturbances"]]
 

@@ -53,6 +53,11 @@ def errors(row: Row) -> str:
     return units.NOTHING if row["verdict"] == FAILED else units.count(row["errors"])
 
 
+def tail_told(row: Row) -> bool:
+    """Whether ten answers or more of each trial lie beyond its p99: else chance has made it."""
+    return bool(row["requests"]) and row["requests"] >= 1000 * row["used"]
+
+
 COLUMNS = (
     Column("rank", lambda row: row.get("rank", units.NOTHING), spare=2, only="rank"),
     Column("server", lambda row: row["server"], right=False),
@@ -61,7 +66,7 @@ COLUMNS = (
     Column("vs best", lambda row: row.get("relative", units.NOTHING), spare=2),
     Column("p50", lambda row: units.seconds(row["p50_s"])),
     Column("p90", lambda row: units.seconds(row["p90_s"]), spare=4),
-    Column("p99", lambda row: units.seconds(row["p99_s"])),
+    Column("p99", lambda row: units.seconds(row["p99_s"] if tail_told(row) else None)),
     Column("errors", errors),
     Column("CPU s/1k", lambda row: units.cpu(row["server_cpu_s_per_1k"])),
     Column("PSS", lambda row: units.size(row["server_pss_bytes"]), spare=5),
@@ -79,7 +84,8 @@ LEGEND = (
     "? = left to the server). "
     "CPU s/1k: CPU-seconds of the server per 1,000 right answers. PSS: memory of the server's "
     "processes, shared pages divided. gen. CPU: how busy the load generator was; above 80 % "
-    "the server may be faster than shown. start: from launch to the first right answer. Errors "
+    "the server may be faster than shown. p99: – where fewer than ten answers of a trial lie "
+    "beyond it. start: from launch to the first right answer. Errors "
     "are not in req/s."
 )
 

@@ -58,7 +58,8 @@ def told(row: Row) -> str:
     if not row["gates"]:
         return f"{size} (shown, not judged)"
     if row["pairs"] < FEWEST:
-        return f"{size}; no verdict: {row['pairs']} pairs of valid trials, {FEWEST} are needed"
+        middle = size.partition(" [")[0]
+        return f"{middle}; no verdict: {row['pairs']} pairs of valid trials, {FEWEST} are needed"
     doubt = (
         f" (fragile: the sign-flip test does not say the same, p {row['p_sign_flip']:.2g} "
         f"beside {row['p']:.2g})"

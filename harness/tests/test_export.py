@@ -61,7 +61,7 @@ def test_command_writes_all_formats_below_the_run_and_says_what_they_leave_out(r
     assert json.loads((tmp_path / inside / "report.json").read_text()) == finished.document
     lines = {line.split(":")[0]: line for line in finished.err.splitlines()}
     said = {name: line.partition(" (left out: ")[2] for name, line in lines.items()}
-    cells = "3 of 12 cells: 1 generator-limited, 1 invalid, 1 failed)"
+    cells = "3 of 12 cells: 1 failed, 1 generator-limited, 1 invalid)"
     assert {name: text for name, text in said.items() if text} == {
         "github-action-benchmark": cells,
         "bencher": cells,

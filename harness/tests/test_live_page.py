@@ -132,7 +132,7 @@ def end(driving: Drive) -> float:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_page_counts_what_we_count_and_the_trial_ends_though_it_is_open(
     tmp_path, browser, processes
 ):
@@ -177,7 +177,7 @@ def test_page_counts_what_we_count_and_the_trial_ends_though_it_is_open(
 
 @pytest.mark.servers
 @pytest.mark.parametrize("button", ["Stop", "Edit"])
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_load_that_was_to_be_changed_from_the_page_is_no_number(
     tmp_path, browser, button, processes
 ):
@@ -217,6 +217,7 @@ def test_resetting_the_pages_numbers_changes_none_of_ours(tmp_path, browser):
     assert 0 <= answered - summary["since_start"]["ok"] <= USERS
 
 
+@pytest.mark.slow
 @pytest.mark.servers
 def test_run_with_a_page_tells_where_it_is_and_what_it_cost(tmp_path, browser):
     words = ["--scenario", "hello", "--users", "2", "--warmup", "1s", "--duration", "5s"]

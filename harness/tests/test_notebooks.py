@@ -371,7 +371,9 @@ def test_kernel_that_dies_is_one_line(tmp_path):
         execute(Notebook("bad", file, "Bad", {}), {}, tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_interruption_ends_the_kernel(run, tmp_path, number):
     with started("notebooks", str(run), "--output", str(tmp_path), cwd=run.parent) as process:
         own = psutil.Process(process.pid)

@@ -58,7 +58,7 @@ def test_what_was_counted_long_ago_is_not_recent():
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_progress_tells_the_times_of_now_while_it_warms_up_and_measures(tmp_path, processes):
     """A server that is four times as slow at first is seen to come right."""
     seen = []

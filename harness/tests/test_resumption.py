@@ -92,7 +92,7 @@ def test_what_the_run_says_itself_is_not_said_again(run, words, named):
 
 
 def test_folder_that_is_no_run_is_said_so(tmp_path):
-    with pytest.raises(ConfigurationError, match="is not a run"):
+    with pytest.raises(ConfigurationError, match="nothing: no such run"):
         resume(arguments("--resume", "nothing", "--results", str(tmp_path)))
 
 

@@ -706,13 +706,33 @@ def failed(builder, it):
 
 
 def test_cell_rests_on_its_good_trials_and_names_the_others(tmp_path):
-    row = cell_of(tmp_path, good, failed, bad, limited, good)
-    assert (row["verdict"], row["trials"], row["used"]) == (VALID, 5, 2)
-    assert (row["throughput_per_s"], row["requests"]) == (200.0, 2000)
+    row = cell_of(tmp_path, good, failed, bad, limited, good, good)
+    assert (row["verdict"], row["trials"], row["used"]) == (VALID, 6, 3)
+    assert (row["throughput_per_s"], row["requests"]) == (200.0, 3000)
     assert (row["throughput_per_s_low"], row["throughput_per_s_high"]) == (200.0, 200.0)
     assert len(row["reasons"]) == 3
-    assert all(reason.startswith("1 of 5 trials: ") for reason in row["reasons"])
-    assert "1 of 5 trials: failed during ready: it did not start" in row["reasons"]
+    assert all(reason.startswith("1 of 6 trials: ") for reason in row["reasons"])
+    assert "1 of 6 trials: failed during ready: it did not start" in row["reasons"]
+
+
+def limited_and_slow(builder, it):
+    builder.measured(it, closed(took_s=0.1), BUSY)
+
+
+@pytest.mark.parametrize(
+    ("trials", "verdict", "used", "rate"),
+    [
+        ((good, good, limited), GENERATOR_LIMITED, 1, 500.0),
+        ((good, good, good, limited), VALID, 3, 200.0),
+        # what the generator held back to less than the others says nothing against them
+        ((good, good, limited_and_slow, limited_and_slow), VALID, 2, 200.0),
+    ],
+)
+def test_slow_trials_alone_do_not_stand_for_a_cell_whose_fast_ones_were_held_back(
+    tmp_path, trials, verdict, used, rate
+):
+    row = cell_of(tmp_path, *trials)
+    assert (row["verdict"], row["used"], row["throughput_per_s"]) == (verdict, used, rate)
 
 
 def test_cell_with_a_trial_at_its_limit_says_so(tmp_path):
