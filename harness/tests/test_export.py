@@ -65,7 +65,7 @@ def test_command_writes_all_formats_below_the_run_and_says_what_they_leave_out(r
     assert {name: text for name, text in said.items() if text} == {
         "github-action-benchmark": cells,
         "bencher": cells,
-        "benchfmt": "6 of 24 trials: 2 generator-limited, 2 invalid, 2 failed)",
+        "benchfmt": "6 of 24 trials: 2 failed, 2 generator-limited, 2 invalid)",
         "otava": cells,
     }
 
