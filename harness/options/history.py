@@ -44,6 +44,14 @@ def history(made: argparse.ArgumentParser) -> None:
     option("--strict", action="store_true", help="exit 11 if a series is suspect")
     option("--summary", type=Path, metavar="FILE", help="write what was found as Markdown")
 
+    option = command("site", "a site of graphs, for a browser, from a file or any web server")
+    option(
+        "--output", type=Path, metavar="DIR",
+        help="a folder of its own (default: site, beside the history)",
+    )  # fmt: skip
+    option("--url", type=_address, metavar="URL", help="where it will be, for its feed")
+    _reference(option)
+
     for name, about in CHOICES.items():
         option = command(name, about)
         option("change", nargs="+", metavar="CHANGE", help="the id that `check` shows")
@@ -53,6 +61,16 @@ def history(made: argparse.ArgumentParser) -> None:
 
 def _view(option: Callable[..., argparse.Action]) -> None:
     option("--machine", metavar="ID", help="the class of machine (default: this one's)")
+    _reference(option)
+
+
+def _address(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not begin with https:// or http://")
+    return text
+
+
+def _reference(option: Callable[..., argparse.Action]) -> None:
     option(
         "--reference", metavar="SERVER",
         help="what ratios are taken to (default: of each scenario the first server measured "

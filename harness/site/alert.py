@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.history import Change, State
-from harness.report.history import ORDER
 from harness.site.board import Board, Entry, Topic
 from harness.site.shift import interval
 
@@ -40,9 +39,8 @@ class Alert:
 
 
 def alerts(board: Board) -> list[Alert]:
-    """The changes of all series: open ones, then others without a decision, then the rest.
-
-    Of each the most urgent kind first, and the newest of a kind.
+    """The changes of all series: open ones, then others without a decision, then the rest; the
+    newest of each first.
     """
     found = [
         Alert(topic, entry, change, interval(entry.series, number))
@@ -50,9 +48,4 @@ def alerts(board: Board) -> list[Alert]:
         for number, change in enumerate(entry.series.changes)
     ]
     newest = sorted(found, key=lambda it: (it.change.at, it.entry.id), reverse=True)
-    return sorted(newest, key=_place)
-
-
-def _place(alert: Alert) -> tuple[bool, bool, int]:
-    change = alert.change
-    return not alert.open, change.decision is not None, ORDER.index(change.kind)
+    return sorted(newest, key=lambda it: (not it.open, it.change.decision is not None))

@@ -77,7 +77,7 @@ function written(value, unit) {
   return unit === "/s" ? `${digits(value, 5)}/s` : `${digits(value, 4)}×`;
 }
 
-const percent = (ratio) => `${ratio < 1 ? "−" : "+"}${Math.abs((ratio - 1) * 100).toFixed(1)} %`;
+const percent = (ratio) => `${ratio < 1 ? "-" : "+"}${Math.abs((ratio - 1) * 100).toFixed(1)}%`;
 const unitOf = (it) => (it.absolute ? current.topic.unit : "");
 const day = (at) => at.slice(0, 10);
 
@@ -85,6 +85,8 @@ function about(change) {
   const size = change.interval ? ` (${change.interval.map(percent).join(" to ")})` : "";
   return `${percent(change.ratio)}${size}`;
 }
+
+const HALF_DAY = 12 * 3600 * 1000;
 
 // --- drawing -------------------------------------------------------------------------------
 
@@ -113,16 +115,17 @@ function specification() {
   const { shown, topic, last } = current;
   const [main] = shown;
   const colours = constants.themes[dark() ? "dark" : "light"];
-  const moments = shown.flatMap((it) => rows(it).map((row) => row.x)).sort((a, b) => a - b);
-  const begin = last ? [...new Set(moments)].at(-last) ?? moments[0] : moments[0];
+  const moments = [...new Set(shown.flatMap((it) => rows(it).map((row) => row.x)))].sort((a, b) => a - b).slice(-last);
+  const [begin] = moments;
+  const edge = Math.max(0.01 * (moments.at(-1) - begin), HALF_DAY); // a single run is not a second wide
   const points = shown.flatMap(rows).filter((row) => row.x >= begin);
   const valued = points.filter((row) => row.value !== null);
   const own = rows(main);
   const names = shown.map((it) => it.series.name);
   const scale = (range) => ({ domain: names, range });
   const colour = { field: "name", type: "nominal", scale: scale(shown.map((it) => colours.hues[it.style.hue])),
-                   legend: names.length > 1 ? { title: null, orient: "bottom", labelLimit: 260 } : null };
-  const x = { field: "x", type: "temporal", title: null, scale: { type: "utc" },
+                   legend: names.length > 1 ? { title: null, orient: "bottom", labelLimit: 260, symbolOpacity: 1 } : null };
+  const x = { field: "x", type: "temporal", title: null, scale: { type: "utc", nice: false },
               axis: { grid: false, tickCount: { expr: "max(2, floor(width / 110))" }, labelOverlap: true } };
   const number = (main.absolute ? topic.format : constants.ratio).replaceAll("V", "datum.value");
   const title = main.absolute ? topic.axis : `${topic.axis}, ratio to ${main.series.reference}`;
@@ -137,7 +140,8 @@ function specification() {
     tip: { "": it.kind, size: about(it), since: own[it.point].tip.run, what: it.text, ...(!it.settled && { provisional: "more runs may move it" }) },
   })).filter(inside);
   const events = main.events.map(([at, kind, text]) => ({ x: own[at].x, kind, tip: { "": kind, run: own[at].tip.run, what: text } })).filter(inside);
-  const levels = main.segments.map(([from, to, value]) => ({ x: Math.max(begin, own[from].x), end: own[to].x, value })).filter((it) => it.end >= begin);
+  const levels = main.segments.filter(([, to]) => own[to].x >= begin)
+    .flatMap(([from, to, value], level) => [Math.max(begin, own[from].x), own[to].x].map((at) => ({ x: at, value, level })));
   const gaps = points.filter((row) => row.value === null);
   const none = (of, layer) => (of.length ? [layer] : []);
   const values = (of) => ({ values: of });
@@ -147,18 +151,20 @@ function specification() {
     width: "container", height: 320, autosize: { type: "fit-x", contains: "padding" },
     config: colours.config,
     layer: [
+      { data: values([{ x: begin - edge }, { x: moments.at(-1) + edge }]), mark: { type: "rule", opacity: 0 }, encoding: { x } },
       ...none(main.absolute ? [] : [1], { data: values([{ value: 1 }]), mark: { type: "rule", strokeWidth: 0.8, color: colours.quiet, clip: true, strokeDash: [1, 2] }, encoding: { y } }),
       ...none(events, { data: values(events), mark: { type: "rule", color: colours.quiet, opacity: 0.8 },
         encoding: { x, strokeDash: { field: "kind", type: "nominal", legend: null, scale: { domain: ["version", "environment"], range: [[6, 3], [1, 3]] } } } }),
       { data: values(valued.filter((row) => row.low !== null)), mark: { type: "rule", clip: true, opacity: 0.35 }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color: colour } },
       { data: values(valued), mark: { type: "line", strokeWidth: 1, opacity: 0.45 }, encoding: { x, y, color: colour } },
-      { data: values(valued), mark: { type: "point", size: valued.length > 300 ? 16 : 34, strokeWidth: 1.4, cursor: "pointer", tooltip },
-        encoding: { x, y, color: colour, shape: { field: "name", type: "nominal", scale: scale(shown.map((it) => it.style.shape)), legend: colour.legend },
-          fill: { condition: { test: "datum.hollow", value: colours.background }, ...colour, legend: null },
-          size: { condition: { test: "datum.hollow", value: 110 }, value: valued.length > 300 ? 16 : 34 } } },
-      ...none(gaps, { data: values(gaps), mark: { type: "point", shape: constants.cross, size: 60, strokeWidth: 1.6, cursor: "pointer", tooltip }, encoding: { x, y: { value: { expr: "height - 9" } }, color: colour } }),
-      ...none(levels, { data: values(levels), mark: { type: "rule", strokeWidth: 2, color: colours.text }, encoding: { x, x2: { field: "end" }, y } }),
+      ...none(levels, { data: values(levels), mark: { type: "line", strokeWidth: 2, strokeCap: "square", color: colours.text }, encoding: { x, y, detail: { field: "level", type: "nominal" } } }),
       ...none(changes, { data: values(changes), mark: { type: "rule", color: colours.text }, encoding: { x, strokeDash: { condition: { test: "datum.settled", value: [1, 0] }, value: [4, 3] } } }),
+      // on top of the lines, which would catch what is pointed at them
+      { data: values(valued), mark: { type: "point", size: valued.length > 300 ? 16 : 34, strokeWidth: 1.4, opacity: 1, cursor: "pointer", tooltip },
+        encoding: { x, y, stroke: colour, shape: { field: "name", type: "nominal", scale: scale(shown.map((it) => it.style.shape)), legend: colour.legend },
+          fill: { condition: { test: "datum.hollow", value: colours.background }, ...colour },
+          size: { condition: { test: "datum.hollow", value: 110 }, value: valued.length > 300 ? 16 : 34 } } },
+      ...none(gaps, { data: values(gaps), mark: { type: "point", shape: constants.cross, size: 60, strokeWidth: 1.6, opacity: 1, cursor: "pointer", tooltip }, encoding: { x, y: { value: { expr: "height - 9" } }, stroke: colour } }),
       ...none(changes, { data: values(changes), mark: { type: "text", align: "left", dx: 5, dy: 9, color: colours.text, fontSize: 11 }, encoding: { x, y: { value: 0 }, text: { field: "size" } } }),
       ...none(changes, { data: values(changes), mark: { type: "point", shape: "triangle-down", filled: true, size: 110, opacity: 1, color: colours.text, tooltip }, encoding: { x, y: { value: 0 } } }),
       ...none(events, { data: values(events), mark: { type: "point", shape: "diamond", filled: true, size: 90, opacity: 1, color: colours.quiet, tooltip }, encoding: { x, y: { value: { expr: "height" } } } }),
@@ -172,6 +178,7 @@ async function draw() {
   if (mine !== turn) return;
   const plot = $(".plot", section);
   const old = drawing;
+  delete plot.dataset.ready;
   // eval is forbidden here: `ast` has expressions interpreted
   drawing = window.vegaEmbed(plot, specification(), { actions: false, renderer: "svg", ast: true,
     defaultStyle: false, logLevel: 1, tooltip: { disableDefaultStyle: true } });
@@ -180,6 +187,7 @@ async function draw() {
   view.addEventListener("click", (event, item) => {
     if (item?.datum?.run !== undefined) put({ run: current.runs[item.datum.run].name });
   });
+  if (mine === turn) plot.dataset.ready = ""; // for whoever waits until points can be clicked
 }
 
 // --- texts ---------------------------------------------------------------------------------
@@ -252,7 +260,7 @@ function lines() {
 function fill() {
   const details = $("#table");
   $(".scroll", details)?.remove();
-  if (!details.open) return;
+  if (!details.open || !current) return;
   const box = element("div", "", details, { class: "scroll tall", role: "region", tabindex: "0", "aria-label": "The graph's data" });
   const table = element("table", "", box);
   table.createCaption().textContent = $("#says").textContent;
@@ -280,7 +288,7 @@ function changes() {
   const copies = mine.map((row) => Object.assign(row.cloneNode(true), { hidden: false }));
   for (const link of copies.flatMap((row) => $$("a", row))) link.replaceWith(link.textContent);
   table.tBodies[0].replaceChildren(...copies);
-  const box = element("div", "", null, { class: "scroll", role: "region", tabindex: "0", "aria-label": "Its changes" });
+  const box = element("div", "", null, { class: "scroll", role: "region", tabindex: "0", "aria-label": "Table of its changes" });
   box.append(table);
   $("#changes .body").replaceChildren(box);
 }

@@ -11,11 +11,11 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.figure
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from harness.history import Point, State
+from harness.history import State
 from harness.model import visible
 from harness.report.figures.plot import DPI, SETTINGS
 from harness.report.figures.scale import tick_text
@@ -26,7 +26,8 @@ from harness.store import write_bytes, write_text
 
 SIZE = (8.2, 3.4)  # inches
 PLACE = (0.085, 0.13, 0.895, 0.69)  # of the axes: left, bottom, width, height
-HEADROOM = 0.12  # of what is drawn, above and below it
+LEFT = 0.015  # of the texts
+ROOM = 0.25  # of what is drawn, above and below it
 LEAST = 0.02  # of the level: a narrower reach would make mountains of noise
 TOLD = 12  # changes whose size is written; of more only the newest
 
@@ -57,12 +58,13 @@ class _Graph:
     def __init__(self, topic: Topic, entry: Entry) -> None:
         self.entry, self.series = entry, entry.series
         self.colour = LIGHT.hues[entry.hue]
-        self.canvas = matplotlib.figure.Figure(
-            figsize=SIZE, dpi=DPI, facecolor=LIGHT.background
-        )
+        self.canvas = matplotlib.figure.Figure(figsize=SIZE, dpi=DPI, facecolor=LIGHT.background)
         self.axes: Axes = self.canvas.add_axes(PLACE)
-        self.at = [datetime.fromisoformat(point.at) for point in self.series.points]
-        self.moments = {point.run_id: at for point, at in zip(self.series.points, self.at, strict=True)}
+        self.axes.xaxis_date()
+        points = self.series.points
+        # in days, as matplotlib counts them
+        self.at = [float(date2num(datetime.fromisoformat(point.at))) for point in points]  # type: ignore[no-untyped-call]
+        self.place = {point.run_id: at for point, at in zip(points, self.at, strict=True)}
         self._frame(topic)
         self._events()
         self._points()
@@ -77,55 +79,61 @@ class _Graph:
         axes.tick_params(colors=colours.quiet, length=0, labelsize=8.5)
         axes.grid(True, axis="y", color=colours.grid, linewidth=0.7)
         axes.set_axisbelow(True)
-        say = {"x": 0.015, "va": "center"}
-        self.canvas.text(y=0.945, s=_title(topic, self.entry), color=colours.text, fontsize=11, **say)
-        self.canvas.text(y=0.875, s=visible(self.entry.axis.title), color=colours.quiet, **say)
-        state = str(self.series.state)
-        self.canvas.text(0.98, 0.875, state, color=colours.text, ha="right", va="center")
-        locator = AutoDateLocator(minticks=3, maxticks=8)
+        lines = (0.945, 0.875)
+        self.canvas.text(LEFT, lines[0], _title(topic, self.entry), color=colours.text, fontsize=11,
+                         va="center")  # fmt: skip
+        self.canvas.text(LEFT, lines[1], visible(self.entry.axis.title), color=colours.quiet,
+                         va="center")  # fmt: skip
+        self.canvas.text(1 - LEFT, lines[0], str(self.series.state), color=colours.text, ha="right",
+                         va="center")  # fmt: skip
+        first, last = (self.series.points[at].at[:10] for at in (0, -1))
+        self.canvas.text(1 - LEFT, lines[1], f"{first} to {last}", color=colours.quiet, ha="right",
+                         va="center")  # fmt: skip
+        locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+        axes.xaxis.set_major_formatter(
+            ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call]
+        )
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axis = self.entry.axis
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, axis)))
 
     def _points(self) -> None:
-        valued = self.series.valued
-        x = [self.moments[point.run_id] for point in valued]
-        y = [point.value for point in valued]
-        told = [(at, it) for at, it in zip(x, valued, strict=True) if it.low is not None]
-        self.axes.vlines([at for at, _ in told], [it.low for _, it in told],
-                         [it.high for _, it in told], color=self.colour, linewidth=0.7,
-                         alpha=0.35)  # fmt: skip
+        valued = [(self.place[it.run_id], it.value, it) for it in self.series.valued if it.value]
+        ends = [(at, it.low, it.high) for at, _, it in valued if it.low and it.high]
+        if ends:
+            self.axes.vlines(*zip(*ends, strict=True), color=self.colour, linewidth=0.7, alpha=0.35)
         suspect = len(valued) - (self.series.state == State.SUSPECT)
+        x, y = [at for at, _, _ in valued], [value for _, value, _ in valued]
         pen: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 3.4,
                                "color": self.colour}  # fmt: skip
         self.axes.plot(x[:suspect], y[:suspect], **pen)
         if suspect < len(x):
             pen |= {"markersize": 6, "markerfacecolor": LIGHT.background, "markeredgewidth": 1.4}
             self.axes.plot(x[suspect:], y[suspect:], **pen)
-        self._limits(valued)
+        self._limits(y)
         gone = [at for at, it in zip(self.at, self.series.points, strict=True) if it.value is None]
         place = blended_transform_factory(self.axes.transData, self.axes.transAxes)
         self.axes.plot(gone, [0.03] * len(gone), linestyle="none", marker="x", markersize=4.5,
                        color=LIGHT.quiet, transform=place)  # fmt: skip
 
-    def _limits(self, valued: Sequence[Point]) -> None:
-        """What is drawn with room around it; not from zero: it is about changes."""
-        if not valued:
+    def _limits(self, values: Sequence[float]) -> None:
+        """What is drawn with room around it; not from zero: it is about changes. Intervals of few
+        blocks are wide, and are cut off, so that they do not make the rest flat.
+        """
+        if not values:
             self.axes.set_ylim(0, 1)
             self.axes.set_yticks([])
             return
-        values = [it for point in valued for it in (point.value, point.low, point.high) if it]
         low, high = min(values), max(values)
-        room = max(HEADROOM * (high - low), LEAST * high)
-        self.axes.set_ylim(low - room, high + room)
+        room = max(ROOM * (high - low), LEAST * high)
+        self.axes.set_ylim(max(0, low - room), high + room)
 
     def _levels(self) -> None:
         valued = self.series.valued
         for it in self.series.segments:
-            ends = [self.moments[valued[at].run_id] for at in (it.begin, it.end - 1)]
+            ends = [self.place[valued[at].run_id] for at in (it.begin, it.end - 1)]
             self.axes.plot(ends, [it.value] * 2, color=LIGHT.text, linewidth=1.5, zorder=3)
 
     def _changes(self) -> None:
@@ -133,7 +141,7 @@ class _Graph:
         shown = self.series.changes[-TOLD:]
         place = blended_transform_factory(self.axes.transData, self.axes.transAxes)
         for it in self.series.changes:
-            at = self.moments[it.run_id]
+            at = self.place[it.run_id]
             self.axes.axvline(at, color=LIGHT.text, linewidth=0.9,
                               linestyle="-" if it.settled else (0, (3, 2)))  # fmt: skip
             if it in shown:

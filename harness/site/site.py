@@ -55,9 +55,7 @@ class Site:
         self.series = self.drawn = 0
 
 
-def write_site(
-    history: History, folder: Path, reference: str | None = None, url: str = ""
-) -> Site:
+def write_site(history: History, folder: Path, reference: str | None = None, url: str = "") -> Site:
     """Write the site of a history to `folder`, which is made, or was made by this before.
 
     `reference` is as in `history.series`; `url` is where the site will be, for the feed. A graph
@@ -73,7 +71,7 @@ def write_site(
         for name in ("data", "graphs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         write_text(folder / OWN, _marked(before))  # before anything else of ours
-        drawn = {}
+        drawn: dict[str, str] = {}
         for board in boards:
             drawn |= _write_data(site, board, before)
         write_text(folder / "vega.js", f"(() => {{{bundle()}}})();\n")
@@ -192,7 +190,7 @@ def _headline(entries: list[Entry]) -> str:
 
 
 def machine_facts(board: Board) -> Iterator[tuple[str, str]]:
-    """What is known of a class of machines, for people; of what may vary, what the newest run had."""
+    """What is known of a class of machines; of what may vary in it, what the newest run had."""
     machine, newest = board.machine, board.runs[-1].machine
     known = _class_facts(machine) | {
         name: str(newest.get(name) or "") for name in ("kernel", "system", "governor")
@@ -225,7 +223,12 @@ def _template() -> jinja2.Template:
         finalize=text_of, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters |= {"spark": spark, "facts": machine_facts, "shown": _shown, "percent": _percent}
-    made.globals |= {"width": WIDTH, "height": HEIGHT, "newest": SHOWN, "order": [str(it) for it in ORDER]}
+    made.globals |= {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "newest": SHOWN,
+        "order": [str(it) for it in ORDER],
+    }
     return made.get_template("site.html")
 
 
@@ -235,7 +238,7 @@ def _shown(entry: Entry) -> str:
     if not valued:
         return "no value"
     text = value_text(valued[-1].value, entry.axis)
-    return f"{text}×" if entry.series.key.reference else text
+    return text + ("×" if entry.series.key.reference else "/s" * (entry.axis.unit == "/s"))
 
 
 def _percent(ratio: float) -> str:

@@ -32,9 +32,7 @@ def spark(series: Series) -> Spark | None:
     half = max(max(values) - min(values), LEAST) / 2
     step = (WIDTH - 2 * EDGE) / max(1, len(values) - 1)
     x = [round(EDGE + step * at, 1) for at in range(len(values))]
-    y = [
-        round(HEIGHT / 2 - (value - middle) / half * (HEIGHT / 2 - EDGE), 1) for value in values
-    ]
+    y = [round(HEIGHT / 2 - (value - middle) / half * (HEIGHT / 2 - EDGE), 1) for value in values]
     path = "M" + "L".join(f"{across:g},{down:g}" for across, down in zip(x, y, strict=True))
     changes = tuple(x[it.index - first] for it in series.changes if it.index >= first)
     return Spark(path, (x[-1], y[-1]), changes)

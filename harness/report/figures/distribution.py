@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from harness.report.figures.subject import Row, Subject, caveats, listed, point,
 # the x axis: of so many answers one takes longer; 10 is p90, 1,000 is p99.9
 STEPS = 12  # for each factor of 10
 TICKS = ((2.0, "p50"), (10.0, "p90"), (100.0, "p99"), (1000.0, "p99.9"))
-ONE_IN = 10 ** (np.arange(1, 3 * STEPS + 1) / STEPS)  # from about p10 on
+# from about p10 on, and at each tick
+ONE_IN = np.union1d(10 ** (np.arange(1, 3 * STEPS + 1) / STEPS), [at for at, _ in TICKS])
 
 Counts = npt.NDArray[np.int64]
 
@@ -50,7 +52,7 @@ def distribution(subject: Subject, styles: dict[str, Style]) -> Figure | None:
         styles=styles,
         tips=(Axis("percentile", "percentile"),),
         about=f"{subject.load}. {_about(queue)}",
-        says=_says(points) + caveats(subject.rows, "Left out"),
+        says=_says(points, [row["name"] for row in rows]) + caveats(subject.rows, "Left out"),
     )
 
 
@@ -99,17 +101,25 @@ def _about(queue: bool) -> str:
     )
 
 
-def _says(points: pd.DataFrame) -> str:
-    """The least and the greatest p99."""
-    near = points[np.isclose(points["one_in"], 100)]
-    if near.empty:
-        names = listed(points["name"].unique())
-        return f"Too few answers to tell a p99 of {names}."
-    ordered = near.sort_values("latency_s")
-    best, worst = ordered.iloc[0], ordered.iloc[-1]
-    if len(near) == 1:
-        return f"{best['name']}: p99 {units.seconds(best['latency_s'])}."
-    return (
-        f"p99 lies between {units.seconds(best['latency_s'])} ({best['name']}) and "
-        f"{units.seconds(worst['latency_s'])} ({worst['name']})."
-    )
+def _says(points: pd.DataFrame, names: Sequence[str]) -> str:
+    """The least and the greatest p99, and of whom there is none."""
+    near = points[np.isclose(points["one_in"], 100)].sort_values("latency_s")
+    few = [name for name in names if name not in set(near["name"])]
+    said = []
+    if len(near):
+        best, worst = near.iloc[0], near.iloc[-1]
+        of = f" of {len(near)} servers" if few else ""
+        said.append(
+            f"{best['name']}: p99 {units.seconds(best['latency_s'])}."
+            if len(near) == 1
+            else f"p99{of} lies between {units.seconds(best['latency_s'])} ({best['name']}) and "
+            f"{units.seconds(worst['latency_s'])} ({worst['name']})."
+        )
+    if few:
+        said.append(
+            f"Too few answers to tell a p99, fewer than {BEYOND} beyond it: {listed(few)}."
+        )
+    undrawn = [name for name in few if name not in set(points["name"])]
+    if undrawn:
+        said.append(f"Too few to be drawn at all: {listed(undrawn)}.")
+    return " ".join(said)

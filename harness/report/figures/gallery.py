@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.analyze import capacities, curves
 from harness.analyze.cells import used_of
+from harness.analyze.verdict import RANKED
 from harness.model import visible
 from harness.report.figures.cost import concurrency, connections, cost
 from harness.report.figures.distribution import distribution
@@ -18,7 +19,7 @@ from harness.report.figures.figure import Figure
 from harness.report.figures.series import nearest_median, series
 from harness.report.figures.speed import speed
 from harness.report.figures.style import Style, styles
-from harness.report.figures.subject import Slugs, Subject, subjects
+from harness.report.figures.subject import Slugs, Subject, ranked, subjects
 from harness.report.figures.sweep import sweeps
 from harness.results import Results
 from harness.store import StoredRun
@@ -83,9 +84,15 @@ def _of_run(results: Results, run: StoredRun) -> Iterator[Figure]:
 
 
 def _styles(several: list[Subject]) -> dict[str, Style]:
-    """The same style for a name in all figures; the best of each scenario choose first."""
-    places = [(at, row["name"]) for it in several for at, row in enumerate(it.rows)]
-    return styles(name for _, name in sorted(places, key=lambda place: place[0]))
+    """The same style for a name in all figures; the best of each scenario choose first.
+
+    Lines are drawn of those that may be ranked, points of all.
+    """
+    rows = [(at, row) for it in several for at, row in enumerate(it.rows)]
+    first = sorted(rows, key=lambda it: (it[1]["verdict"] not in RANKED, it[0]))
+    lines = [[row["name"] for row in ranked(it.rows)] for it in several]
+    points = [[row["name"] for row in it.rows] for it in several]
+    return styles((row["name"] for _, row in first), [*lines, *points])
 
 
 def _own(frame: pd.DataFrame, run: StoredRun) -> pd.DataFrame:

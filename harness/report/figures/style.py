@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right")
 DASHES: tuple[tuple[int, ...], ...] = ((), (7, 3), (2, 2), (8, 3, 2, 3))  # pixels on, pixels off
 ALL = 16  # as many names each have a style of their own: two rounds of the colours
 FIRST = 8  # of more names, so many; the others are grey, and lie behind
+
+Pattern = TypeVar("Pattern")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,16 @@ def theme(dark: bool) -> Theme:
     return DARK if dark else LIGHT
 
 
-def styles(names: Iterable[str]) -> dict[str, Style]:
+def styles(names: Iterable[str], together: Iterable[Iterable[str]] = ()) -> dict[str, Style]:
     """A style for each name, the first ones first.
 
     A name asks for the same colour wherever it appears, so that it keeps it from report to
     report; it gets the next one where an earlier name has it. Up to ALL names all have colours,
-    of more the FIRST.
+    of more the FIRST. `together` are the names of each figure, by default one of all: a figure's
+    names have shapes and dashes of their own, until all are used.
     """
     several = list(dict.fromkeys(names))
+    groups = [set(it) for it in together] or [set(several)]
     coloured = len(several) if len(several) <= ALL else FIRST
     found: dict[str, Style] = {}
     free: list[int] = []
@@ -75,6 +80,17 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
         free = free or list(range(len(LIGHT.hues)))
         hue = min(free, key=lambda it, wish=wish: (it - wish) % len(LIGHT.hues))  # type: ignore[misc]
         free.remove(hue)
-        turn = hue + place // len(LIGHT.hues)
-        found[name] = Style(hue, SHAPES[turn % len(SHAPES)], DASHES[turn % len(DASHES)])
+        mates = [it for group in groups if name in group for it in group if it in found]
+        beside = [found[it] for it in mates]
+        alike = [it for it in beside if it.hue == hue]
+        shape = _rarest(SHAPES, [it.shape for it in beside], [it.shape for it in alike])
+        dash = _rarest(DASHES, [it.dash for it in beside], [it.dash for it in alike])
+        found[name] = Style(hue, shape, dash)
     return found
+
+
+def _rarest(
+    several: Sequence[Pattern], beside: Sequence[Pattern], alike: Sequence[Pattern]
+) -> Pattern:
+    """The one least used in the same figures, first of all in the same colour."""
+    return min(several, key=lambda it: (alike.count(it), beside.count(it)))

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -19,10 +20,14 @@ from harness.report.figures.vega import light_and_dark
 from harness.report.page.embed import json_of
 from harness.store import write_text
 
+CARD = 250  # pixels, about, of what stands around a drawing: title, text, axis, buttons
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A figure in the page: its texts, and its JSON for charts.js."""
+    """A figure in the page: its texts, its JSON for charts.js, and about how high it is drawn, in
+    pixels.
+    """
 
     name: str
     title: str
@@ -30,6 +35,7 @@ class Chart:
     about: str
     says: str
     data: Markup
+    height: float
 
 
 def chart(figure: Figure, name: str) -> Chart:
@@ -39,17 +45,30 @@ def chart(figure: Figure, name: str) -> Chart:
         "name": figure.name,
         "group": figure.group,
         "heads": _heads(figure),
-        "frame": _table(records(figure.frame[list(_heads(figure))])),
+        "frame": _table(records(_frame(figure)[list(_heads(figure))])),
         "datasets": {name: _table(rows) for name, rows in light.pop("datasets").items()},
         "spec": light,
         "dark": list(_patches(light, {it: dark[it] for it in light})),
     }
-    return Chart(name, figure.title, figure.scenario, figure.about, figure.says, json_of(drawing))
+    height = light["height"]
+    return Chart(
+        name, figure.title, figure.scenario, figure.about, figure.says, json_of(drawing),
+        height["step"] * len(figure.names) if isinstance(height, dict) else height,
+    )  # fmt: skip
 
 
 def charts(figures: Iterable[Figure]) -> list[Chart]:
     """The charts of a report's figures."""
     return [chart(figure, figure.name) for figure in figures]
+
+
+def stacks(several: Iterable[Chart]) -> list[tuple[list[Chart], ...]]:
+    """Each scenario's charts as one or two stacks that are about as high, to stand side by side."""
+    found: dict[str, tuple[list[Chart], list[Chart]]] = {}
+    for it in several:
+        beside = found.setdefault(it.scenario, ([], []))
+        min(beside, key=lambda stack: sum(CARD + it.height for it in stack)).append(it)
+    return [tuple(stack for stack in beside if stack) for beside in found.values()]
 
 
 @cache
@@ -70,8 +89,20 @@ def bundle() -> str:
     return made
 
 
+def _frame(figure: Figure) -> pd.DataFrame:
+    """The figure's data; where an axis has ticks of its own, what lies at them comes first."""
+    frame = figure.frame
+    if not figure.x.ticks:
+        return frame
+    at = np.isclose(frame[figure.x.column].to_numpy()[:, None], [it for it, _ in figure.x.ticks])
+    return pd.concat([frame[at.any(axis=1)], frame[~at.any(axis=1)]])
+
+
 def _heads(figure: Figure) -> dict[str, str]:
-    """The columns of a figure's frame that are its data, with the words for them."""
+    """The columns of a figure's frame that are its data, with the words for them.
+
+    Of two with the same words the later one is shown: an axis in the reader's own terms.
+    """
     named = {figure.group: figure.group}
     if figure.dashed:
         named[figure.dashed] = figure.dashed
@@ -82,7 +113,8 @@ def _heads(figure: Figure) -> dict[str, str]:
                           (figure.against, "expected"), (figure.shown, "shown")):  # fmt: skip
         if column:
             named.setdefault(column, words)
-    return {column: words for column, words in named.items() if column in figure.frame}
+    shown = {words: column for column, words in named.items() if column in figure.frame}
+    return {column: words for words, column in shown.items()}
 
 
 def _table(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,9 +15,14 @@ from harness.results import Results
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One comparison, in the words of the page; `instead` stands where there is no verdict."""
+    """One comparison, in the words of the page; `instead` stands where there is no verdict.
+
+    `a` and `b` are the contenders' names in the table.
+    """
 
     scenario: str
+    a: str
+    b: str
     who: str
     metric: str
     size: str
@@ -77,6 +82,8 @@ def _difference(row: dict[str, Any]) -> Difference:
     smallest = row["smallest_effect"]
     return Difference(
         scenario=row["scenario"],
+        a=row["a"],
+        b=row["b"],
         who=f"{row['b']} beside {row['a']}" + " (placebo)" * bool(row["placebo"]),
         metric=FIGURES.get(row["metric"], row["metric"]),
         size=size_text(row) if measured else units.NOTHING,

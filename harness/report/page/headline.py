@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analyze import records
+from harness.analyze.cells import used_of
 from harness.analyze.comparison import headline
 from harness.analyze.contenders import contenders, load_of
 from harness.analyze.decision import (
@@ -18,6 +19,7 @@ from harness.analyze.decision import (
     INCONCLUSIVE,
     WORSE,
 )
+from harness.analyze.histograms import BEYOND
 from harness.analyze.verdict import (
     FAILED,
     GENERATOR_LIMITED,
@@ -111,7 +113,8 @@ def answers(results: Results, sheets: Sheets) -> list[Answer]:
             else:
                 text = _ranked(group, load, ranks)
             which = load_text(group[0]) if len(loads) > 1 else ""
-            found.append(Answer(scenario, which, text, tuple(_untold(group))))
+            told_beside = (*_quickest(results, group), *_untold(group))
+            found.append(Answer(scenario, which, text, told_beside))
     return found
 
 
@@ -207,6 +210,31 @@ def _range(rows: Sequence[Row]) -> str:
     show = units.seconds if median else units.rate
     ends = " to ".join(dict.fromkeys(show(end(values)) for end in (min, max)))
     return f"p50 {ends}" if median else f"{ends} requests/s"
+
+
+def _quickest(results: Results, rows: Sequence[Row]) -> Iterator[str]:
+    """Whose p99 is the lowest, of those that each trial has answers enough to tell."""
+    ranked = [row for row in rows if row["verdict"] in RANKED]
+    able = [row for row in ranked if row["p99_s"] is not None and _tells_p99(results, row)]
+    if len(rows) < 2 or not able:
+        return
+    best = min(able, key=lambda row: float(row["p99_s"]))
+    names = dict(zip(map(id, rows), (name for _, name in contenders(rows)), strict=True))
+    among = (
+        f" among the {len(able)} of {len(ranked)} that have answers enough"
+        if len(able) < len(ranked)
+        else ""
+    )
+    yield (
+        f"Lowest p99{among}: {units.seconds(best['p99_s'])}, {names[id(best)]} "
+        "(shown, not judged)."
+    )
+
+
+def _tells_p99(results: Results, row: Row) -> bool:
+    """Whether BEYOND answers of every trial used took longer."""
+    used = used_of(results.trials_of(row))
+    return all((trial["requests"] or 0) >= 100 * BEYOND for trial in used)
 
 
 def _untold(rows: Sequence[Row]) -> Iterator[str]:

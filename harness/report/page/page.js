@@ -78,7 +78,37 @@ function filter() {
     if (!names.has(dataset.scenario)) names.set(dataset.scenario, new Set());
     names.get(dataset.scenario).add(dataset.contender);
   }
+  filterBeside(new Set(shown.map((row) => row.dataset.id)), names, all);
   document.dispatchEvent(new CustomEvent("filtered", { detail: all ? null : names }));
+}
+
+// Findings of the cells that are shown, and comparisons of them with whomever.
+function filterBeside(ids, names, all) {
+  const findings = $$("#findings li");
+  for (const line of findings) {
+    line.hidden = !all && !line.dataset.cells.split(" ").some((id) => ids.has(id));
+  }
+  for (const part of $$("#findings > div")) part.hidden = !$("li:not([hidden])", part);
+  const compared = $$("#differences tbody tr");
+  for (const line of compared) {
+    const { scenario, a, b } = line.dataset;
+    line.hidden = !all && ![a, b].some((name) => names.get(scenario)?.has(name));
+  }
+  say($("[data-filtered=findings]"), findings);
+  say($("[data-filtered=comparisons]"), compared);
+  const table = $("#differences .scroll");
+  if (table) table.hidden = compared.every((line) => line.hidden);
+}
+
+// How many of the lines the filter lets through.
+function say(place, lines) {
+  if (!place) return;
+  const shown = lines.filter((line) => !line.hidden).length;
+  const what = place.dataset.filtered;
+  place.hidden = shown === lines.length;
+  place.textContent = shown === 0
+    ? `None of the ${lines.length} ${what} is of what the filter above lets through.`
+    : `${shown} of ${lines.length} ${what}: only of what the filter above lets through.`;
 }
 
 // --- sort ----------------------------------------------------------------------------------
@@ -96,6 +126,30 @@ function sort() {
     const sorted = place < 0 ? list : list.toSorted((a, b) => compare(a, b, place, down));
     body.append(...sorted);
   }
+  if (place >= 0) clear(heads[place]);
+}
+
+// --- the column that stays -----------------------------------------------------------------
+
+// Names stay at the left while figures pass beneath. A column that is looked for must not be half
+// covered by them: "59.1 ms" would read "9.1 ms".
+const fixed = heads.find((head) => head.dataset.name === "server");
+
+function clear(head) {
+  if (!head || head === fixed) return;
+  const box = table.parentElement;
+  const edge = fixed.getBoundingClientRect().right;
+  const { left, right } = head.getBoundingClientRect();
+  const end = box.getBoundingClientRect().left + box.clientLeft + box.clientWidth;
+  if (left < edge - 0.5 || right > end + 0.5) box.scrollLeft += left - edge;
+}
+
+for (const box of $$(".scroll")) {
+  box.addEventListener("scroll", () => box.classList.toggle("scrolled", box.scrollLeft > 0));
+}
+if (table) {
+  const measure = () => table.parentElement.style.setProperty("--fixed", `${fixed.offsetWidth}px`);
+  new ResizeObserver(measure).observe(fixed);
 }
 
 // What is missing comes last, however it is sorted.
@@ -120,6 +174,7 @@ for (const head of heads) {
   button.append(...head.childNodes);
   head.append(button);
   button.addEventListener("click", () => put({ sort: next(head.dataset.name) }));
+  button.addEventListener("focus", () => clear(head));
 }
 
 // --- a cell's details ----------------------------------------------------------------------
@@ -212,6 +267,7 @@ if (form) {
   form.hidden = false;
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", ({ target }) => put({ [target.name]: target.value }, target.name === "server"));
-  form.addEventListener("reset", () => put(Object.fromEntries(FILTERS.map((name) => [name, ""]))));
+  const all = Object.fromEntries([...FILTERS, "sort"].map((name) => [name, ""]));
+  form.addEventListener("reset", () => put(all));
 }
 restore();

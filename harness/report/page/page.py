@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,8 @@ from harness.report.document import document
 from harness.report.figures.figure import Figure
 from harness.report.figures.gallery import cell_figures, figures
 from harness.report.page.capabilities import capabilities
-from harness.report.page.charts import Chart, bundle, chart, charts
+from harness.report.page.charts import Chart, bundle, chart, charts, stacks
+from harness.report.page.crowding import ABOUT, crowding
 from harness.report.page.detail import details
 from harness.report.page.differences import differences
 from harness.report.page.embed import packed, policy, script, text_of
@@ -28,7 +29,7 @@ from harness.report.page.ranked import Entry, Ranked, ranked
 from harness.report.searched import searched
 from harness.report.sheets import sheets_of
 from harness.report.sittings import sitting_lines
-from harness.report.table import ranking, remarks
+from harness.report.table import remarks
 from harness.report.terminal import run_lines
 from harness.report.verdicts import sentences, verdicts
 from harness.results import Results
@@ -43,6 +44,7 @@ MEANINGS = {
     "no-steady-state": "it stalled, or never came to a steady state: an average says little",
     "invalid": "the numbers contradict physics or each other",
     "failed": "it could not be measured; reason and log are in its details",
+    "crowded": ABOUT,
 }
 
 
@@ -85,20 +87,22 @@ def render(results: Results, drawn: Sequence[Figure] | None = None) -> str:
         question=question(results),
         circumstances=circumstances(results),
         answers=answers(results, sheets),
-        caution=caution(results),
+        cautions=[
+            line for line in (caution(results), crowding(records(results.cells))) if line
+        ],
         verdicts=_verdicts(results),
         sheets=[sheet for those in sheets.values() for sheet in those],
         tally=_tally(table),
         table=table,
         choices=table.filters(),
         ranked_verdicts=RANKED,
-        charts=several,
+        charts=stacks(several),
         differences=differences(results),
         capabilities=capabilities(
             results.probes,
             {it.row["server"] for it in table.entries},
         ),
-        remarks=list(_remarks(results)),
+        remarks=list(_remarks(table)),
         meanings=MEANINGS.items(),
         command=shlex.join(run.facts["command"]),
         conditions=run_lines(run, results.cells) if table.groups else [],
@@ -126,11 +130,16 @@ def _tally(table: Ranked) -> list[tuple[str, int]]:
     return [(verdict, counts[verdict]) for verdict in reversed(SEVERITY) if counts[verdict]]
 
 
-def _remarks(results: Results) -> Iterator[tuple[str, list[str]]]:
-    """What stands beside the numbers of each scenario."""
-    for scenario in results.cells["scenario"].unique():
-        if lines := remarks(ranking(results.cells, results.comparisons, scenario)):
-            yield scenario, lines
+def _remarks(table: Ranked) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]:
+    """What stands beside the numbers of each scenario, each line with the cells that it is of."""
+    for group in table.groups:
+        cells: dict[str, list[str]] = defaultdict(list)
+        for entry in group.entries:
+            for line in remarks([dict(entry.row)]):
+                cells[line].append(entry.id)
+        everyone = [entry.id for entry in group.entries]  # of what is said of several together
+        if lines := remarks([dict(entry.row) for entry in group.entries]):
+            yield group.scenario, [(line, cells[line] or everyone) for line in lines]
 
 
 def _servers(results: Results) -> Iterator[dict[str, Any]]:

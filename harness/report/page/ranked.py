@@ -14,6 +14,7 @@ from harness.analyze.comparison import headline
 from harness.analyze.contenders import contenders, load_of
 from harness.analyze.verdict import FAILED
 from harness.report import units
+from harness.report.page.crowding import crowded
 from harness.report.table import concurrency, errors, load_text, ranking
 from harness.report.verdicts import beside_best
 from harness.results import Results
@@ -162,6 +163,7 @@ def ranked(results: Results) -> Ranked:
                 "more_is_better": headline(row) == "throughput",
                 "p99_9_s": tails.get(key),
                 "errors": None if row["verdict"] == FAILED else row["errors"],
+                "crowded": crowded(row),
             }
             entries.append(Entry(_id(row, taken), key, who[1], told))
         groups.append(Group(scenario, loads[0] if len(loads) == 1 else "", tuple(entries)))
