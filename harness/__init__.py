@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.results import Results, UnreadableRunError, load_run, load_runs
+    from harness.results import Results, load_run, load_runs
+    from harness.store import UnreadableRunError
 
 __version__ = "0.1.0"
 __all__ = ["Results", "UnreadableRunError", "load_run", "load_runs"]

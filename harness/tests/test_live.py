@@ -108,7 +108,7 @@ def test_progress_that_was_seen_already_tells_nothing():
 
 def test_share_is_of_all_the_cpus_of_a_side_and_a_proxy_has_its_own():
     it = standing(placement=Placement((0, 1), (2,)))
-    front = Front("nginx", "", "nginx", None, "http", "nginx -v", "here")  # type: ignore[arg-type]
+    front = Front("nginx", "", "nginx", None, "http", "nginx -v", "here")
     plain = cell("uvicorn")
     it.begin(1, 1, replace(plain, server=replace(plain.server, front=front)))
     it.look(progress(13.0, 1), usage(13.0, 1.0, 1.0, proxy_cpu_s=1.0))
@@ -171,7 +171,7 @@ class Terminal(io.StringIO):
 
 def trial(**facts) -> StoredTrial:
     load = {"ok": 100, "failed": 0, "start_ns": 0, "end_ns": 2 * S}
-    return StoredTrial(None, {"outcome": "measured", "load": load, **facts})  # type: ignore[arg-type]
+    return StoredTrial(None, {"outcome": "measured", "load": load, **facts})
 
 
 def watched(console: Console) -> str:
@@ -183,7 +183,7 @@ def watched(console: Console) -> str:
         watch.live(progress(13.0, 100), {})
         watch._live.refresh()
         watch.done(trial(), 0.0)
-    written: str = console.file.getvalue()  # type: ignore[attr-defined]
+    written: str = console.file.getvalue()
     return written
 
 
@@ -224,5 +224,5 @@ def test_cursor_comes_back_after_an_interruption(monkeypatch):
     console = Console(file=Terminal(), width=80)
     with pytest.raises(KeyboardInterrupt), Watcher(console, 10.0):
         raise KeyboardInterrupt
-    written = console.file.getvalue()  # type: ignore[attr-defined]
+    written = console.file.getvalue()
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")

@@ -230,8 +230,9 @@ def test_run_with_a_page_tells_where_it_is_and_what_it_cost(tmp_path, browser):
         shown = [browser.until(ui.requests, within_s=20.0)]
 
         def anew() -> bool:
-            shown.append(ui.requests())
-            return 0 < shown[-1] < max(shown)
+            now = int(ui.requests())
+            shown.append(now)
+            return 0 < now < max(map(int, shown))
 
         # the page that was left open shows the second trial by itself
         browser.until(anew, within_s=30.0)
