@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from harness.commands.console import DONE, INTERRUPTED, complain, say
-from harness.model import GatebenchError
+from harness.model import ConfigurationError, GatebenchError
 from harness.options import parser
 
 # the file of each command, in the order of the help
@@ -46,7 +46,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        arguments = parser(COMMANDS).parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        whole = parser(COMMANDS)
+        if not words:
+            whole.print_help(sys.stderr)
+            sys.exit(ConfigurationError.exit_code)
+        arguments = whole.parse_args(words)
         code = arguments.do(arguments)
     except KeyboardInterrupt:
         say("interrupted")
