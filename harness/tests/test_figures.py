@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -27,7 +28,7 @@ from harness.report.figures.gallery import cell_figures, figures, write_figures
 from harness.report.figures.labels import around, spread
 from harness.report.figures.plot import plot, write_png
 from harness.report.figures.scale import log_ticks, scale, tick_text
-from harness.report.figures.style import ALL, DARK, FIRST, LIGHT, Theme, styles
+from harness.report.figures.style import ALL, DARK, DASHES, FIRST, LIGHT, SHAPES, Theme, styles
 from harness.report.figures.vega import vega
 from harness.report.markdown import markdown
 from harness.results import Results, load_run, load_runs
@@ -418,8 +419,10 @@ def test_names_are_unique_and_safe_as_files(drawn, tmp_path):
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
 
 
-def test_several_runs_have_their_own_figures(resting, swept):
-    both = load_runs([resting.run.path, swept.run.path])
+def test_several_runs_have_their_own_figures(resting, swept, tmp_path):
+    # both may be of the same second, and have the same name
+    copied = shutil.copytree(swept.run.path, tmp_path / "another")
+    both = load_runs([resting.run.path, copied])
     names = [figure.name for figure in figures(both)]
     assert len(set(names)) == len(names) == len(figures(resting)) + len(figures(swept))
     assert {resting.run.path.name in figure.title for figure in figures(both)} == {True, False}
@@ -481,6 +484,36 @@ def test_styles_are_kept_and_never_by_colour_alone():
     more = styles([*many, "one more"])
     assert sum(it.hue is not None for it in more.values()) == FIRST
     assert [name for name, it in more.items() if it.hue is not None] == many[:FIRST]
+
+
+@pytest.mark.parametrize("count", range(2, ALL + 1))
+def test_styles_of_a_figure_are_used_up_before_any_is_there_twice(count):
+    for trial in range(20):
+        many = [f"{trial}-{number}" for number in range(count)]
+        # a figure of two that come late, and one of all
+        for figure, found in (
+            (many, styles(many)),
+            (many[-2:], styles(many, [many[-2:]])),
+            (many[:4], styles(many, [many[:4], many])),
+        ):
+            own = [found[name] for name in figure]
+            assert len({it.dash for it in own}) == min(len(DASHES), len(own))
+            assert len({it.shape for it in own}) == min(len(SHAPES), len(own))
+            assert len({it.hue for it in own}) >= min(len(LIGHT.hues), len(own)) - (count > 8)
+            assert len({(it.hue, it.dash) for it in own}) == len(own)
+
+
+def test_distribution_says_of_whom_it_cannot_tell_a_p99(tmp_path):
+    rates = {"many": 0.002, "more": 0.0025, "few": 0.05, "fewest": 0.8}
+    cells = [cell(name, users=2) for name in rates]
+    builder = RunBuilder(tmp_path, cells)
+    for it in cells:
+        builder.measured(it, closed(2, rates[it.server.name]))
+    made = {figure.name: figure for figure in figures(load_run(builder.read().path))}
+    says = made["distribution-hello"].says
+    assert says.startswith("p99 of 2 servers lies between 2.00 ms (many) and 2.50 ms (more). ")
+    assert "Too few answers to tell a p99, fewer than 10 beyond it: few and fewest." in says
+    assert "Too few to be drawn at all: fewest." in says
 
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])

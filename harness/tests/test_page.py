@@ -20,8 +20,11 @@ import pytest
 from harness.analyze import records
 from harness.commands import publication
 from harness.commands.publication import frames_of, publish, whole_document
+from harness.report.figures.gallery import figures
 from harness.report.page import render, write_page
 from harness.report.page.capabilities import capabilities
+from harness.report.page.charts import CARD, chart, charts, stacks
+from harness.report.page.crowding import crowded, crowding
 from harness.report.page.differences import differences
 from harness.report.page.embed import json_of, policy, script
 from harness.report.page.headline import answers, caution, question
@@ -29,7 +32,15 @@ from harness.report.page.ranked import ranked
 from harness.report.verdicts import sentences
 from harness.results import Results, load_run
 from harness.store import plain
-from harness.tests.builders import GENERATOR, SERVER, RunBuilder, cell, closed, constant_rate
+from harness.tests.builders import (
+    GENERATOR,
+    SERVER,
+    RunBuilder,
+    cell,
+    closed,
+    constant_rate,
+    quiet_table,
+)
 from harness.tests.manytrials import FAILING, LIMITED, SCRIPT, big_run
 from harness.tests.manytrials import INVALID as LYING
 
@@ -118,7 +129,7 @@ def test_one_server_found_better_is_said_to_be_first(servers):
 def test_servers_that_are_not_told_apart_share_the_first_rank(servers):
     text = only(servers.run(6, a=0.04, b=0.04, c=0.06))
     assert text.startswith("a and b share the first rank: this run does not tell which is best")
-    assert text.endswith("(250 requests/s); 1 other does worse")
+    assert "(250 requests/s); 1 other does worse Lowest p99 among the 2 of 3" in text
 
 
 def test_few_blocks_give_numbers_and_no_verdict(servers):
@@ -126,6 +137,71 @@ def test_few_blocks_give_numbers_and_no_verdict(servers):
     assert only(results) == "fast measured best: 250 requests/s; then slow (200 requests/s)"
     assert "6 blocks" in caution(results)
     assert "first" not in only(servers.run(5, slow=0.05, fast=0.04))
+
+
+def test_lowest_p99_is_of_those_that_can_tell_one(servers):
+    """Ten answers of each trial lie beyond a p99: it takes 1,000; and ranked ones alone."""
+    told = only(servers.run(1, a=0.045, b=0.03, c=0.04, limited="b"))
+    assert told.count("Lowest p99: 40.1 ms, c (shown, not judged).") == 1
+    alike = only(servers.run(1, a=0.04, b=0.04))
+    assert "Lowest p99: 40.1 ms, a and b (shown, not judged)." in alike
+    few = only(servers.run(1, a=0.06, b=0.07, c=0.04))
+    assert "Lowest p99" not in few
+
+
+def test_crowded_machine_is_said_at_the_top_and_beside_the_cell(tmp_path):
+    cells = [cell(name) for name in ("calm", "crowded")]
+    builder = RunBuilder(tmp_path, cells)
+    builder.measured(cells[0], closed(), noise=quiet_table(server_busy_s=lambda at: 0.45 * at))
+    builder.measured(cells[1], closed(), noise=quiet_table(server_busy_s=lambda at: 0.75 * at))
+    results = Results((builder.read(),))
+    assert [crowded(it) for it in records(results.cells)] == [
+        "", "Others used at least 35.0% of the server's CPUs meanwhile.",
+    ]  # fmt: skip
+    said = crowding(records(results.cells))
+    assert "in 1 of 2 cells others used more than 10% of the server's or the generator's" in said
+    assert "at worst at least 35.0% of the server's." in said
+    text = render(results)
+    assert text.count(said.replace("'", "&#39;")) == 1
+    rows = re.findall(r'<tr class="cell.*?</tr>', text, re.DOTALL)
+    assert ["badge crowded" in row for row in rows] == [
+        'data-server="crowded"' in row for row in rows
+    ]
+    assert crowding(records(results.cells)[:1]) == ""
+
+
+def test_row_says_on_how_many_of_its_trials_it_rests(tmp_path):
+    it = cell()
+    builder = RunBuilder(tmp_path, [it], blocks=3)
+    for number in range(3):
+        builder.measured(it, closed(), BUSY if number == 1 else (SERVER, GENERATOR))
+    text = render(Results((builder.read(),)))
+    (row,) = re.findall(r'<tr class="cell.*?</tr>', text, re.DOTALL)
+    assert "<small>2 of 3 trials</small>" in row
+    assert re.search(r'<p class="tally">.*</span> 1 cell valid</span>', text)
+
+
+def test_table_of_a_figure_has_each_head_once_and_begins_at_the_ticks(several):
+    for figure in figures(several):
+        made = json.loads(chart(figure, "x").data)
+        heads = [made["heads"][it] for it in made["frame"]["columns"]]
+        assert len(set(heads)) == len(heads)
+        if figure.kind == "trace":
+            at = made["frame"]["columns"].index("percentile")
+            assert [row[at] for row in made["frame"]["rows"][:3]] == [50, 90, 99]
+            assert len(made["frame"]["rows"]) == len(figure.frame)
+
+
+def test_charts_stand_in_two_stacks_about_as_high(several):
+    made = charts(figures(several))
+    found = stacks(made)
+    assert sorted(it.name for beside in found for stack in beside for it in stack) == sorted(
+        it.name for it in made
+    )
+    for beside in found:
+        assert len({it.scenario for stack in beside for it in stack}) == 1
+        high = [sum(it.height + CARD for it in stack) for stack in beside]
+        assert max(high) - min(high) <= max(it.height + CARD for stack in beside for it in stack)
 
 
 def test_answer_says_what_could_not_be_ranked_and_why(servers):
@@ -175,7 +251,9 @@ def test_open_load_is_ranked_by_its_median(tmp_path):
     for it, took_s in zip(cells, (0.004, 0.011), strict=True):
         builder.measured(it, constant_rate(took_s=took_s), load=load)
     text = only(Results((builder.read(),)))
-    assert text == "quick measured best: p50 4.00 ms; then late (p50 11.0 ms)"
+    assert text == "quick measured best: p50 4.00 ms; then late (p50 11.0 ms) " + (
+        "Lowest p99: 4.00 ms, quick (shown, not judged)."
+    )
 
 
 def test_table_has_each_cell_with_its_figures_and_verdict(several, page):

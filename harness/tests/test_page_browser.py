@@ -209,6 +209,68 @@ def test_filter_narrows_table_and_figures_and_its_address_restores_both(read):
     assert len(reader.servers()) == 2
 
 
+def test_filter_narrows_findings_and_comparisons_and_counts_them(read):
+    reader = read()
+    page = reader.open()
+    lines = page.locator("#findings li:visible")
+    every, compared = lines.count(), page.locator("#differences tbody tr").count()
+    assert not page.locator("[data-filtered]:visible").count()
+    page.locator("#filters").get_by_label("Scenario").select_option("hello")
+    page.get_by_role("searchbox", name="Server").fill("uwsgi")
+    told = lines.all_inner_texts()
+    assert 0 < len(told) < every
+    assert all(it.startswith(("uwsgi:", "about ")) for it in told)
+    said = page.locator("[data-filtered=findings]").inner_text()
+    assert said.startswith(f"{len(told)} of {every} findings")
+    page.get_by_role("searchbox", name="Server").fill("gthread")
+    beside = page.locator("#differences tbody tr:visible").all_inner_texts()
+    assert 0 < len(beside) < compared
+    assert all("hello" in it and "gunicorn-gthread" in it for it in beside)
+    page.get_by_role("searchbox", name="Server").fill("nobody")
+    assert page.get_by_text(f"None of the {compared} comparisons").is_visible()
+    assert not page.locator("#differences .scroll").is_visible()
+    page.locator("th[data-name=server] button").evaluate("it => it.click()")
+    page.get_by_role("button", name="Show all").click()
+    assert lines.count() == every
+    assert reader.fragment == ""  # nor is it sorted
+
+
+@pytest.mark.parametrize("how", ["mouse", "keyboard", "address"])
+@pytest.mark.parametrize("name", ["p99_s", "throughput_per_s", "rank"])
+def test_names_never_cover_the_column_that_is_looked_for(read, how, name):
+    """On a phone: "59.1 ms" beneath them would read "9.1 ms"."""
+    reader = read(viewport=NARROW)
+    page = reader.open(f"#sort={name}" if how == "address" else "")
+    box = page.locator("#ranked").locator("xpath=..")
+    button = page.locator(f"th[data-name={name}] button")
+    if how != "address":
+        box.evaluate("box => box.scrollTo(box.scrollWidth, 0)")
+    if how == "mouse":
+        button.click()
+    elif how == "keyboard":
+        page.locator("th[data-name=app] button, th:last-child button").last.focus()
+        for _ in range(20):
+            page.keyboard.press("Shift+Tab")
+            if button.evaluate("it => it === document.activeElement"):
+                break
+        assert button.evaluate("it => it === document.activeElement")
+    page.wait_for_timeout(300)  # where it snaps to a column it has done so
+    text, fixed, end = page.evaluate(
+        """name => {
+          const heads = [...document.querySelectorAll("#ranked thead th")];
+          const row = document.querySelector("#ranked tr.cell");
+          const range = document.createRange();
+          range.selectNodeContents(row.cells[heads.findIndex(it => it.dataset.name === name)]);
+          const { left, right } = range.getBoundingClientRect();
+          return [[left, right], row.querySelector("th").getBoundingClientRect(),
+                  row.closest(".scroll").getBoundingClientRect().right];
+        }""",
+        name,
+    )
+    assert text[1] <= end + 1
+    assert text[1] <= fixed["left"] + 1 if name == "rank" else text[0] >= fixed["right"] - 1
+
+
 def test_filter_that_nothing_passes_says_so(read):
     reader = read()
     page = reader.open("#server=nobody")
@@ -330,6 +392,7 @@ def test_figure_is_downloaded_as_drawn_and_as_data(read, tmp_path):
     assert found["PNG"].startswith(b"\x89PNG")
     lines = found["CSV"].decode().splitlines()
     figure.get_by_text("Show as a table").click()
+    figure.locator("table").wait_for()
     assert figure.locator("table tbody tr").count() == len(lines) - 1 > 0
     assert figure.locator("table thead th").count() == len(lines[0].split(","))
 

@@ -116,9 +116,7 @@ def _says(points: pd.DataFrame, names: Sequence[str]) -> str:
             f"{units.seconds(worst['latency_s'])} ({worst['name']})."
         )
     if few:
-        said.append(
-            f"Too few answers to tell a p99, fewer than {BEYOND} beyond it: {listed(few)}."
-        )
+        said.append(f"Too few answers to tell a p99, fewer than {BEYOND} beyond it: {listed(few)}.")
     undrawn = [name for name in few if name not in set(points["name"])]
     if undrawn:
         said.append(f"Too few to be drawn at all: {listed(undrawn)}.")

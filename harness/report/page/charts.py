@@ -95,7 +95,8 @@ def _frame(figure: Figure) -> pd.DataFrame:
     if not figure.x.ticks:
         return frame
     at = np.isclose(frame[figure.x.column].to_numpy()[:, None], [it for it, _ in figure.x.ticks])
-    return pd.concat([frame[at.any(axis=1)], frame[~at.any(axis=1)]])
+    order = np.argsort(~at.any(axis=1), kind="stable")
+    return frame.iloc[order]
 
 
 def _heads(figure: Figure) -> dict[str, str]:

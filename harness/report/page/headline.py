@@ -216,19 +216,14 @@ def _quickest(results: Results, rows: Sequence[Row]) -> Iterator[str]:
     """Whose p99 is the lowest, of those that each trial has answers enough to tell."""
     ranked = [row for row in rows if row["verdict"] in RANKED]
     able = [row for row in ranked if row["p99_s"] is not None and _tells_p99(results, row)]
-    if len(rows) < 2 or not able:
+    if len(able) < 2:
         return
-    best = min(able, key=lambda row: float(row["p99_s"]))
+    best = units.seconds(min(row["p99_s"] for row in able))
     names = dict(zip(map(id, rows), (name for _, name in contenders(rows)), strict=True))
-    among = (
-        f" among the {len(able)} of {len(ranked)} that have answers enough"
-        if len(able) < len(ranked)
-        else ""
-    )
-    yield (
-        f"Lowest p99{among}: {units.seconds(best['p99_s'])}, {names[id(best)]} "
-        "(shown, not judged)."
-    )
+    first = [names[id(row)] for row in able if units.seconds(row["p99_s"]) == best]
+    few = len(able) < len(ranked)
+    among = f" among the {len(able)} of {len(ranked)} that have answers enough" if few else ""
+    yield f"Lowest p99{among}: {best}, {_list(first)} (shown, not judged)."
 
 
 def _tells_p99(results: Results, row: Row) -> bool:

@@ -174,7 +174,8 @@ for (const head of heads) {
   button.append(...head.childNodes);
   head.append(button);
   button.addEventListener("click", () => put({ sort: next(head.dataset.name) }));
-  button.addEventListener("focus", () => clear(head));
+  // by the mouse it is in view, and must not move away before the click
+  button.addEventListener("focus", () => button.matches(":focus-visible") && clear(head));
 }
 
 // --- a cell's details ----------------------------------------------------------------------

@@ -87,9 +87,7 @@ def render(results: Results, drawn: Sequence[Figure] | None = None) -> str:
         question=question(results),
         circumstances=circumstances(results),
         answers=answers(results, sheets),
-        cautions=[
-            line for line in (caution(results), crowding(records(results.cells))) if line
-        ],
+        cautions=[line for line in (caution(results), crowding(records(results.cells))) if line],
         verdicts=_verdicts(results),
         sheets=[sheet for those in sheets.values() for sheet in those],
         tally=_tally(table),
