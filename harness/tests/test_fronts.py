@@ -384,7 +384,6 @@ def test_run_through_proxies_is_measured_and_told_apart(tmp_path):
         assert "127.0.0.1" in (trial / "proxy.conf").read_text()
 
 
-@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 @needs_both
 def test_proxy_that_is_killed_fails_its_trial_and_the_next_is_measured(tmp_path):

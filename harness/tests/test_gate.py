@@ -482,6 +482,7 @@ def test_server_passes_a_gate_against_itself_and_not_with_a_regression(tmp_path)
     assert outcomes(slow.document)["cpu"] == "worse"
 
 
+@pytest.mark.slow
 @pytest.mark.servers
 def test_head_that_does_not_start_is_exit_code_3(tmp_path):
     finished = gatebench(

@@ -142,6 +142,7 @@ def test_classes_of_machines_are_never_in_one_file(written, history):
 # --- the folder ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_same_history_gives_the_same_bytes(tmp_path):
     short = site_history(30, ("hello",))
     for name in ("a", "b"):
@@ -153,6 +154,7 @@ def test_same_history_gives_the_same_bytes(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_only_graphs_of_series_that_changed_are_drawn_again_and_old_ones_go(tmp_path):
     longer = site_history(40, ("hello", "echo"), others=False)
     assert write_site(longer, tmp_path / "site").drawn > 0
@@ -242,6 +244,7 @@ def test_feed_is_atom_and_its_ids_outlast_decisions_and_runs(history, tmp_path):
     assert all(again[it] == "2026-04-01T00:00:00Z" for it in moved)
 
 
+@pytest.mark.slow
 def test_feed_leads_to_where_the_site_will_be(history, tmp_path):
     links = [
         link.get("href")
@@ -258,6 +261,7 @@ def test_feed_leads_to_where_the_site_will_be(history, tmp_path):
 # --- parts ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_interval_of_a_change_holds_the_truth_and_says_when_it_cannot():
     held = []
     for seed in range(60):

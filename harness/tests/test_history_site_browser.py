@@ -320,7 +320,9 @@ def test_lost_data_are_named(read, history, tmp_path):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(
+    "width", [pytest.param(WIDE, marks=pytest.mark.slow), NARROW], ids=["wide", "narrow"]
+)
 @pytest.mark.parametrize("view", ["overview", "graph"])
 def test_nobody_is_kept_out(read, board, view, width, theme):
     reader = read(viewport=width, color_scheme=theme)

@@ -443,9 +443,15 @@ def test_page_never_scrolls_sideways_but_its_tables_do(read, width):
     assert page.get_by_role("dialog").evaluate("it => it.scrollWidth - it.clientWidth") == 0
 
 
-@pytest.mark.parametrize("dialog", [False, True], ids=["page", "dialog"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW], ids=["wide", "narrow"])
+VIEWS = [(width, theme, dialog) for width in (WIDE, NARROW) for theme in ("light", "dark")
+         for dialog in (False, True)]  # fmt: skip
+OFTEN = ((WIDE, "light", False), (NARROW, "dark", True))
+
+
+@pytest.mark.parametrize(
+    ("width", "theme", "dialog"),
+    [it if it in OFTEN else pytest.param(*it, marks=pytest.mark.slow) for it in VIEWS],
+)
 def test_nobody_is_kept_out(read, width, theme, dialog):
     reader = read(viewport=width, color_scheme=theme)
     page = reader.open("#cell=hello-uwsgi-wsgi-2w-32u" if dialog else "")

@@ -15,7 +15,7 @@ from harness.analyze.contenders import contenders, load_of
 from harness.analyze.verdict import FAILED
 from harness.report import units
 from harness.report.page.crowding import crowded
-from harness.report.table import concurrency, errors, load_text, ranking
+from harness.report.table import concurrency, errors, load_text, ranking, tail_told
 from harness.report.verdicts import beside_best
 from harness.results import Results
 
@@ -161,6 +161,7 @@ def ranked(results: Results) -> Ranked:
                 "relative_share": shares.get(who),
                 "load": _load(row),
                 "more_is_better": headline(row) == "throughput",
+                "p99_s": row["p99_s"] if tail_told(row) else None,
                 "p99_9_s": tails.get(key),
                 "errors": None if row["verdict"] == FAILED else row["errors"],
                 "crowded": crowded(row),
