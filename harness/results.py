@@ -25,10 +25,11 @@ import pandas as pd
 from harness.analyze import cells_frame, comparisons_frame, rankings_frame, records, trials_frame
 from harness.analyze.cells import KEYS, grouped, used_of
 from harness.analyze.columns import described, frame
-from harness.analyze.histograms import BY, QUANTILES, histograms_frame, percentiles_frame
+from harness.analyze.histograms import BY, QUANTILES, histograms_frame, merged, percentiles_frame
 from harness.analyze.long import Trial
 from harness.analyze.probes import newest_probe, probe_folder, probes_frame
 from harness.analyze.series import series_frame, ticks_frame
+from harness.histogram import Histogram
 from harness.store import StoredRun, UnreadableRunError, newest_run, read_run, run_folder
 
 RUN_FACTS = ("command", "machine", "placement", "timing", "blocks", "seed", "notes")
@@ -132,8 +133,8 @@ class Results:
         there is not.
         """
         names = (by,) if isinstance(by, str) else tuple(by)
-        merged = (it for it in self._each_trial if it.used or not used)
-        return percentiles_frame(merged, tuple(qs), names, measure)
+        wanted = (it for it in self._each_trial if it.used or not used)
+        return percentiles_frame(wanted, tuple(qs), names, measure)
 
     @staticmethod
     def columns(frame: str) -> pd.DataFrame:
@@ -145,8 +146,30 @@ class Results:
 
         It needs `harness.analyze.cells.KEYS` of the row, and `run` where there are several.
         """
-        run = cell.get("run") or self.run.path.name
-        return self._by_cell.get((run, *(cell[name] for name in KEYS)), [])
+        return self._by_cell.get(self._key(cell), [])
+
+    def latencies_of(self, cell: Row) -> Histogram:
+        """The latencies of the trials that a row of `cells` rests on, merged; kept once read."""
+        key = self._key(cell)
+        if key not in self._latencies:
+            self._latencies[key] = merged(self._used.get(key, ()))
+        return self._latencies[key]
+
+    def _key(self, row: Row) -> tuple[Any, ...]:
+        run = row.get("run") or self.run.path.name
+        return (run, *(row[name] for name in KEYS))
+
+    @cached_property
+    def _latencies(self) -> dict[tuple[Any, ...], Histogram]:
+        return {}
+
+    @cached_property
+    def _used(self) -> dict[tuple[Any, ...], list[Trial]]:
+        used: dict[tuple[Any, ...], list[Trial]] = {}
+        for trial in self._each_trial:
+            if trial.used:
+                used.setdefault(self._key(trial.row), []).append(trial)
+        return used
 
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from harness.environment import cache_folder
+from harness.cache import cache_root
 from harness.model import ConfigurationError, MeasurementError, Server
 
 NAMED = re.compile(r"([A-Za-z0-9][\w.-]*(?:\[[\w,. -]*\])?)\s*@\s*(\S.*)")
@@ -152,7 +152,7 @@ def _copy(name: str, path: Path, text: str) -> Package:
     The copy is what is digested, for the original may change in the meantime.
     """
     described = state_of(path) if path.is_dir() else ""
-    shelf = cache_folder().parent / "sources"
+    shelf = cache_root() / "sources"
     try:
         shelf.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=shelf) as scratch:

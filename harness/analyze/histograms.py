@@ -59,7 +59,7 @@ def percentiles_frame(
     for trial in trials:
         for key, counted in _split(trial, by, measure):
             groups.setdefault(key, []).append((trial, counted))
-    rows = [_merged(group, qs) for group in groups.values()]
+    rows = [_told(group, qs) for group in groups.values()]
     known = {column.name: column for column in (*FRAMES["histograms"], *FRAMES["percentiles"])}
     columns = {
         name: _typed([key[place] for key in groups], known[name])
@@ -70,6 +70,18 @@ def percentiles_frame(
     for q in qs:
         columns[column_of(q)] = typed([row[q] for row in rows], NUMBER)
     return pd.DataFrame(columns)
+
+
+def merged(trials: Iterable[Trial]) -> Histogram:
+    """What each trial's cell calls its latencies, of all the trials together."""
+    return _sum([counted for trial in trials for _, counted in _split(trial, (), None)])
+
+
+def told_s(counted: Histogram, q: float) -> float | None:
+    """The percentile at a share, in seconds; None where fewer than BEYOND lie on either side."""
+    # the share beyond is a difference of floats: 1 - 0.999 is a little more than 0.001
+    enough = min(q, 1 - q) * counted.total >= BEYOND - 1e-6
+    return counted.percentile_s(q * 100) if enough else None
 
 
 def column_of(q: float) -> str:
@@ -126,20 +138,22 @@ def _split(
         yield (*(row[it] for it in by), told), Histogram.merged(own["bucket"], own["count"])
 
 
-def _merged(group: Sequence[tuple[Trial, Histogram]], qs: Sequence[float]) -> dict[Any, Any]:
-    merged = Histogram.merged(
-        np.concatenate([counted.buckets for _, counted in group]),
-        np.concatenate([counted.counts for _, counted in group]),
-    )
-    samples = merged.total
-    # the share beyond is a difference of floats: 1 - 0.999 is a little more than 0.001
-    enough = {q: min(q, 1 - q) * samples >= BEYOND - 1e-6 for q in qs}
+def _told(group: Sequence[tuple[Trial, Histogram]], qs: Sequence[float]) -> dict[Any, Any]:
+    whole = _sum([counted for _, counted in group])
     return {
         "verdict": most_severe(trial.row["verdict"] for trial, _ in group),
         "trials": len(group),
-        "samples": samples,
-        **{q: merged.percentile_s(q * 100) if enough[q] else None for q in qs},
+        "samples": whole.total,
+        **{q: told_s(whole, q) for q in qs},
     }
+
+
+def _sum(several: Sequence[Histogram]) -> Histogram:
+    none: list[Any] = [np.empty(0, dtype=np.int64)]
+    return Histogram.merged(
+        np.concatenate(none + [counted.buckets for counted in several]),
+        np.concatenate(none + [counted.counts for counted in several]),
+    )
 
 
 def _typed(values: Sequence[Any], column: Column) -> Any:

@@ -6,7 +6,7 @@ from harness.analyze.curve import Curve, Point
 from harness.analyze.scalability import Estimate, Scalability
 from harness.report import units
 from harness.report.sheet import Head, Sheet
-from harness.report.table import interval
+from harness.report.table import interval, p99_s
 
 LAW = "universal scalability law"
 
@@ -39,7 +39,7 @@ def _row(curve: Curve, point: Point) -> tuple[str, ...]:
         f"{point.value:g}",
         interval(cell, "throughput_per_s", units.rate),
         *law,
-        *(units.seconds(cell[f"{name}_s"]) for name in ("p50", "p90", "p99")),
+        *(units.seconds(it) for it in (cell["p50_s"], cell["p90_s"], p99_s(cell))),
         units.NOTHING if point.in_system is None else units.significant(point.in_system),
         units.share(point.little),
         units.count(cell["errors"]),

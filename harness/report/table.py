@@ -53,9 +53,10 @@ def errors(row: Row) -> str:
     return units.NOTHING if row["verdict"] == FAILED else units.count(row["errors"])
 
 
-def tail_told(row: Row) -> bool:
-    """Whether ten answers or more of each trial lie beyond its p99: else chance has made it."""
-    return bool(row["requests"]) and row["requests"] >= 1000 * row["used"]
+def p99_s(row: Row) -> float | None:
+    """A cell's p99 if ten answers or more of each trial lie beyond it: else chance has made it."""
+    told = bool(row["requests"]) and row["requests"] >= 1000 * row["used"]
+    return row["p99_s"] if told else None
 
 
 COLUMNS = (
@@ -66,7 +67,7 @@ COLUMNS = (
     Column("vs best", lambda row: row.get("relative", units.NOTHING), spare=2),
     Column("p50", lambda row: units.seconds(row["p50_s"])),
     Column("p90", lambda row: units.seconds(row["p90_s"]), spare=4),
-    Column("p99", lambda row: units.seconds(row["p99_s"] if tail_told(row) else None)),
+    Column("p99", lambda row: units.seconds(p99_s(row))),
     Column("errors", errors),
     Column("CPU s/1k", lambda row: units.cpu(row["server_cpu_s_per_1k"])),
     Column("PSS", lambda row: units.size(row["server_pss_bytes"]), spare=5),

@@ -195,16 +195,22 @@ def test_distribution_is_of_the_merged_histograms(big, drawn):
             assert at["latency_s"].item() == pytest.approx(float(expected.loc[name, column]))
 
 
+def counted(values):
+    counts = histogram.count(values)
+    return histogram.Histogram.merged(np.arange(len(counts)), counts)
+
+
 def test_percentiles_are_order_statistics_and_end_where_ten_samples_lie_beyond():
     random = np.random.default_rng(7)
     values = random.lognormal(16, 0.5, 2_345).astype(np.int64)
-    one_in, seconds = percentiles(histogram.count(values))
+    told_of = percentiles(counted(values))
+    one_in, seconds = told_of["one_in"], told_of["latency_s"]
     assert one_in.max() == max(ONE_IN[ONE_IN <= 234.5])
     ordered = np.sort(values)
     for share, told in zip(1 - 1 / one_in, seconds, strict=True):
         exact = ordered[max(1, math.ceil(share * len(values) - 1e-9)) - 1] / 1e9
         assert told == pytest.approx(exact, rel=1e-3)
-    assert len(percentiles(histogram.count([]))[0]) == 0
+    assert percentiles(counted([])).empty
 
 
 def test_distribution_leaves_out_what_is_not_ranked(drawn):

@@ -44,7 +44,7 @@ LEFT: dict[str, set[str]] = {
     "search": set(),
     "debian": {"model"},
     "environment": {"model", "cache", "installer", "debian"},
-    "source": {"model", "environment"},
+    "source": {"model", "cache"},
     "ports": {"model"},
     "front": {"model", "ports", "process", "debian"},
     "companion": {"model", "ports", "process"},

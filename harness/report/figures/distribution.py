@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import pyarrow.compute as pc
 
-from harness import histogram
-from harness.analyze.histograms import BEYOND
+from harness.analyze.histograms import BEYOND, told_s
+from harness.histogram import Histogram
 from harness.report import units
 from harness.report.figures.figure import Axis, Figure
 from harness.report.figures.style import Style
-from harness.report.figures.subject import Row, Subject, caveats, listed, point, ranked
+from harness.report.figures.subject import Subject, caveats, listed, point, ranked
 
 # the x axis: of so many answers one takes longer; 10 is p90, 1,000 is p99.9
 STEPS = 12  # for each factor of 10
@@ -23,16 +20,13 @@ TICKS = ((2.0, "p50"), (10.0, "p90"), (100.0, "p99"), (1000.0, "p99.9"))
 # from about p10 on, and at each tick
 ONE_IN = np.union1d(10 ** (np.arange(1, 3 * STEPS + 1) / STEPS), [at for at, _ in TICKS])
 
-Counts = npt.NDArray[np.int64]
-
 
 def distribution(subject: Subject, styles: dict[str, Style]) -> Figure | None:
     """The latencies of a load's servers, each over all the trials that count."""
     parts = []
     rows = ranked(subject.rows)
     for row in rows:
-        one_in, seconds = percentiles(_counts(subject, row))
-        told = pd.DataFrame({"one_in": one_in, "latency_s": seconds})
+        told = percentiles(subject.latencies(row))
         told["percentile"] = (100 * (1 - 1 / told["one_in"])).round(3)
         parts.append(told.assign(**{k: v for k, v in point(row).items() if k != "shown"}))
     points = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -56,36 +50,10 @@ def distribution(subject: Subject, styles: dict[str, Style]) -> Figure | None:
     )
 
 
-def percentiles(counts: Counts) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Where a histogram's percentiles are, in seconds, for each of ONE_IN that it can tell.
-
-    It is cut where fewer than BEYOND counts lie on either side, as `percentiles_frame` has it.
-    """
-    buckets = np.flatnonzero(counts)
-    reached = np.cumsum(counts[buckets])
-    total = int(reached[-1]) if len(reached) else 0
-    enough = np.minimum(1 - 1 / ONE_IN, 1 / ONE_IN) * total >= BEYOND - 1e-6
-    one_in = ONE_IN[enough]
-    # the rank of an order statistic, as in histogram.percentile_s
-    ranks = np.maximum(1, np.ceil((1 - 1 / one_in) * total - 1e-9))
-    low, high = histogram.bounds(buckets[np.searchsorted(reached, ranks)])
-    return one_in, (low + high - 1) / 2e9
-
-
-def _counts(subject: Subject, row: Row) -> Counts:
-    """The merged histogram of what a cell's users felt."""
-    merged = np.zeros(histogram.SIZE, np.int64)
-    for trial in subject.used(row):
-        table = subject.stored[trial["number"]].series("latency")
-        if table is None:
-            continue
-        felt: Any = pc.and_(
-            pc.equal(table["measure"], row["latency_measure"]),
-            pc.greater_equal(table["second"], int(trial["skipped_s"])),
-        )
-        kept = table.select(["bucket", "count"]).filter(felt)
-        np.add.at(merged, kept["bucket"].to_numpy(), kept["count"].to_numpy())
-    return merged
+def percentiles(counted: Histogram) -> pd.DataFrame:
+    """A histogram's percentiles, in seconds, for each of ONE_IN that can be told of it."""
+    told = [(float(it), told_s(counted, 1 - 1 / it)) for it in ONE_IN]
+    return pd.DataFrame([it for it in told if it[1] is not None], columns=["one_in", "latency_s"])
 
 
 def _about(queue: bool) -> str:

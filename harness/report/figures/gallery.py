@@ -74,7 +74,8 @@ def _of_run(results: Results, run: StoredRun) -> Iterator[Figure]:
         return
     varied = curves(trials)
     swept = {curve.scenario for curve in varied if curve.along in LOADS}
-    single = [*subjects(run, trials, cells[~cells["scenario"].isin(swept)], compared)]
+    own = cells[~cells["scenario"].isin(swept)]
+    single = [*subjects(trials, own, compared, results.latencies_of)]
     known = _styles(single)
     for subject in single:
         for make in OF_A_LOAD:

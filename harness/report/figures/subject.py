@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,10 @@ from harness.analyze import records
 from harness.analyze.cells import KEYS, grouped, used_of
 from harness.analyze.contenders import LOAD, contenders
 from harness.analyze.verdict import FAILED, INVALID, RANKED
+from harness.histogram import Histogram
 from harness.model import visible
 from harness.report.figures.figure import CROSS, HOLLOW, SOLID, Axis
 from harness.report.table import load_text, ranking
-from harness.store import StoredRun, StoredTrial
 
 Row = Mapping[str, Any]
 SAID = 6  # names in a sentence, at the most
@@ -32,7 +32,7 @@ VERDICTS = (
 @dataclass(frozen=True)
 class Subject:
     """`rows` are records of the cells' frame with their `name` in this figure, best first, and
-    `trials` each one's trials, as records; `stored` are the run's trials by number.
+    `trials` each one's trials, as records; `latencies` are a row's, merged.
     """
 
     scenario: str
@@ -40,7 +40,7 @@ class Subject:
     slug: str
     rows: tuple[Row, ...]
     trials: Mapping[str, tuple[Row, ...]]
-    stored: Mapping[int, StoredTrial]
+    latencies: Callable[[Row], Histogram]
 
     @property
     def first(self) -> Row:
@@ -57,10 +57,12 @@ class Subject:
 
 
 def subjects(
-    run: StoredRun, trials: pd.DataFrame, cells: pd.DataFrame, comparisons: pd.DataFrame
+    trials: pd.DataFrame,
+    cells: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    latencies: Callable[[Row], Histogram],
 ) -> Iterator[Subject]:
     """The subjects of one run, by scenario and load, in the order of the cells."""
-    stored = {trial.facts["number"]: trial for trial in run.trials}
     of_cell = grouped(records(trials))
     slugs = Slugs()
     for _, group in cells.groupby(list(LOAD), sort=False, dropna=False):
@@ -74,7 +76,7 @@ def subjects(
             slug=slugs(scenario),
             rows=tuple(rows),
             trials={row["name"]: tuple(of_cell[row["run"], *_key(row)]) for row in rows},
-            stored=stored,
+            latencies=latencies,
         )
 
 

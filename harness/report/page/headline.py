@@ -29,7 +29,7 @@ from harness.analyze.verdict import (
 )
 from harness.report import units
 from harness.report.sheet import Sheet
-from harness.report.table import load_text, ranking
+from harness.report.table import load_text, p99_s, ranking
 from harness.report.verdicts import FIGURES
 from harness.results import Results
 
@@ -190,7 +190,7 @@ def _ranked(rows: Sequence[Row], load: tuple[Any, ...], ranks: Mapping[Any, Row]
 
 
 def _figures(row: Row) -> str:
-    p99 = units.seconds(row["p99_s"])
+    p99 = units.seconds(p99_s(row))
     return f"{_rate(row)}, p50 {units.seconds(row['p50_s'])}, p99 {p99} ({row['verdict']})"
 
 

@@ -12,10 +12,11 @@ from harness.analyze import records
 from harness.analyze.cells import KEYS
 from harness.analyze.comparison import headline
 from harness.analyze.contenders import contenders, load_of
+from harness.analyze.histograms import told_s
 from harness.analyze.verdict import FAILED
 from harness.report import units
 from harness.report.page.crowding import crowded
-from harness.report.table import concurrency, errors, load_text, ranking, tail_told
+from harness.report.table import concurrency, errors, load_text, p99_s, ranking
 from harness.report.verdicts import beside_best
 from harness.results import Results
 
@@ -161,7 +162,7 @@ def ranked(results: Results) -> Ranked:
                 "relative_share": shares.get(who),
                 "load": _load(row),
                 "more_is_better": headline(row) == "throughput",
-                "p99_s": row["p99_s"] if tail_told(row) else None,
+                "p99_s": p99_s(row),
                 "p99_9_s": tails.get(key),
                 "errors": None if row["verdict"] == FAILED else row["errors"],
                 "crowded": crowded(row),
@@ -195,10 +196,12 @@ def _places(results: Results) -> dict[Who, int]:
     return {(load_of(row), row["server"]): int(row["rank"]) for row in records(results.rankings)}
 
 
-def _tails(results: Results) -> dict[Key, float]:
+def _tails(results: Results) -> dict[Key, float | None]:
     """The 99.9th percentile of each cell that has responses enough to defend one, in seconds."""
-    found = records(results.percentiles((0.999,), by=KEYS))
-    return {tuple(row[name] for name in KEYS): row["p99_9_s"] for row in found}
+    return {
+        tuple(row[name] for name in KEYS): told_s(results.latencies_of(row), 0.999)
+        for row in records(results.cells)
+    }
 
 
 def _wanted(column: Column, rows: list[Row], groups: list[Group]) -> bool:
