@@ -8,21 +8,38 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.commands.arguments import run_path
-from harness.commands.console import DONE, GATE_FAILED, NOT_MEASURED, out, print_json, say
+from harness.commands.console import (
+    DONE,
+    GATE_FAILED,
+    NOT_MEASURED,
+    UNDECIDED,
+    out,
+    print_json,
+    say,
+)
 from harness.history import Archive, Decision, History, MachineClass, Series, State, record_of
 from harness.history.archive import now
 from harness.machine import facts, usable_cpus
 from harness.model import ConfigurationError, RefusedError, visible
-from harness.report.history import history_document, sorted_by_state, summary, tally, telling, title
+from harness.report.history import (
+    history_document,
+    sorted_by_state,
+    summary,
+    tally,
+    telling,
+    title,
+    unmeasured,
+)
+from harness.report.readme import RELEASES, splice
+from harness.report.releases import LEGEND, release_block, release_sheets, releases_document
+from harness.report.sheet import print_sheet
 from harness.results import load_run
 from harness.store import StorageError, plain, write_text
-
-INCONCLUSIVE = 11
 
 
 def do_history(arguments: argparse.Namespace) -> int:
     """`gatebench history`: what its next word says."""
-    own = {"add": _add, "list": _list, "check": _check, "site": _site}
+    own = {"add": _add, "list": _list, "check": _check, "site": _site, "releases": _releases}
     return own.get(arguments.what, _decide)(arguments)
 
 
@@ -70,9 +87,10 @@ def _check(arguments: argparse.Namespace) -> int:
             f"about it ({others})"
         )
     series = sorted_by_state(history.series(machine.id, arguments.reference))
-    code = _code(series, strict=arguments.strict)
+    failed = unmeasured(series, history.runs(machine.id)[-1])
+    code = _code(series, failed, strict=arguments.strict)
     if arguments.summary:
-        text = summary(series, machine, len(history.runs(machine.id)))
+        text = summary(series, machine, len(history.runs(machine.id)), failed)
         try:
             write_text(arguments.summary, text)
         except OSError as error:
@@ -83,6 +101,9 @@ def _check(arguments: argparse.Namespace) -> int:
         print_json({**history_document(history, series, machine.id), "exit_code": code})
     else:
         _print(series, machine)
+        for each in failed:
+            _line(f"not measured in the newest run: {title(each)}", style="bold")
+            _line(f"    {each.points[-1].gap}")
     return code
 
 
@@ -99,14 +120,38 @@ def _site(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _code(series: list[Series], *, strict: bool) -> int:
-    """Only what gates counts; nothing but series that are too short is nothing measured."""
+def _releases(arguments: argparse.Namespace) -> int:
+    history = _loaded(arguments)
+    machine = _machine(history, arguments) or history.machines[0]
+    lineages = history.lineages(machine.id, arguments.reference)
+    if not lineages:
+        raise ConfigurationError(
+            f"{arguments.history}: no run has two versions of a server; one that has: "
+            "`gatebench run uvicorn@0.50,0.51 --blocks 8`"
+        )
+    if arguments.splice is not None:
+        splice(arguments.splice, release_block(lineages), RELEASES)
+        say(f"spliced into {arguments.splice}")
+    if arguments.json:
+        print_json(releases_document(lineages))
+    else:
+        _line(f"{machine.id}: {machine.text}")
+        for sheet in release_sheets(lineages):
+            print_sheet(sheet, out)
+        _line(LEGEND)
+    return DONE
+
+
+def _code(series: list[Series], failed: list[Series], *, strict: bool) -> int:
+    """Only what gates counts; nothing but series that are too short is nothing measured, and a
+    server that has no figures in the newest run was not.
+    """
     states = {each.state for each in series if each.gates}
     if State.REGRESSION in states:
         return GATE_FAILED
-    if not states - {State.COLLECTING}:
+    if failed or not states - {State.COLLECTING}:
         return NOT_MEASURED
-    return INCONCLUSIVE if strict and State.SUSPECT in states else DONE
+    return UNDECIDED if strict and State.SUSPECT in states else DONE
 
 
 def _print(series: list[Series], machine: MachineClass) -> None:

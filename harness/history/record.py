@@ -33,12 +33,12 @@ DIGEST = 12  # hexadecimal digits
 class CellRecord:
     """A cell of a run. `figures` has a value for each of `blocks`, None where it is worth none.
 
-    A block's value is the one that its trial measured if the trial's verdict, in `verdicts`, is
-    `valid` or `server-limited`; seconds, bytes, per second, and errors as a share of the requests.
-    A run that did not end as planned has no figures at all. `versions` is the receipt: every
-    distribution that was installed, and the proxy. Digests are empty where they are not known:
-    `app_digest` of the app's sources, `work_digest` of the scenario's, `command_digest` of the
-    command that started the server, without its port and folders.
+    A block's value is the one that its trial measured if the trial's verdict, in `verdicts`, and
+    the cell's are `valid` or `server-limited`; seconds, bytes, per second, and errors as a share of
+    the requests. A run that did not end as planned has no figures at all. `versions` is the
+    receipt: every distribution that was installed, and the proxy. Digests are empty where they
+    are not known: `app_digest` of the app's sources, `work_digest` of the scenario's,
+    `command_digest` of the command that started the server, without its port and folders.
     """
 
     server: str
@@ -70,7 +70,8 @@ class Record:
 
     `id` is the run's own, the same for each reading of it, also after it was resumed; `trials`
     counts those that were measured. `created` and `ended_at` are ISO 8601 in UTC; `ended` is
-    `complete`, or how it broke off; `command` is what it was started with, empty if not known.
+    `complete`, or how it broke off; `command` is what it was started with, empty if not known;
+    `looks` is how often its comparisons may be judged, 2 of a run that could be extended.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Record:
     trials: int
     cells: tuple[CellRecord, ...]
     command: str = ""
+    looks: int = 1
 
     @property
     def machine_class(self) -> MachineClass:
@@ -112,11 +114,12 @@ def record_of(results: Results) -> Record:
     complete = run.ended == COMPLETE
     sources = _digests(run)
     stored = {trial.facts["number"]: trial for trial in run.trials}
-    # a row of cells is made of a group of trials, in the same order
-    groups = trials.groupby(list(KEYS), sort=False, dropna=False)
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for place, trial in enumerate(records(trials)):
+        places.setdefault(tuple(trial[name] for name in KEYS), []).append(place)
     cells = [
-        _cell(row, group, stored, sources)
-        for row, (_, group) in zip(records(results.cells), groups, strict=True)
+        _cell(row, trials.iloc[places[tuple(row[name] for name in KEYS)]], stored, sources)
+        for row in records(results.cells)
     ]
     order = [cell["server"] for cell in run.facts.get("cells", [])]
     cells.sort(key=lambda cell: order.index(cell.server) if cell.server in order else len(order))
@@ -134,6 +137,7 @@ def record_of(results: Results) -> Record:
         trials=int((trials["outcome"] == "measured").sum()),
         cells=tuple(cells if complete else map(_without_figures, cells)),
         command=shlex.join(run.facts.get("command", ())),
+        looks=int(run.facts.get("looks", 1)),
     )
 
 
@@ -149,7 +153,8 @@ def _cell(
     stored: Mapping[int, StoredTrial],
     sources: tuple[Mapping[str, str], Mapping[str, str]],
 ) -> CellRecord:
-    ranked = group["verdict"].isin(RANKED).to_numpy(bool)
+    # a cell that the generator held back has no block that is fair, see `cells.used_of`
+    ranked = group["verdict"].isin(RANKED).to_numpy(bool) & (row["verdict"] in RANKED)
     values = np.where(ranked[:, None], figures_of(group), np.nan)
     apps, works = sources
     return CellRecord(

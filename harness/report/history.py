@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from harness.history import Change, History, MachineClass, Series, State
+from harness.history import Change, History, MachineClass, Record, Series, State
 from harness.report.escape import safe
 from harness.store import plain
 
@@ -46,13 +46,31 @@ def sorted_by_state(series: Sequence[Series]) -> list[Series]:
     return sorted(series, key=lambda each: ORDER.index(each.state))
 
 
-def summary(series: Sequence[Series], machine: MachineClass, runs: int) -> str:
-    """Markdown for a build's page; every text that came from outside is escaped."""
+def unmeasured(series: Sequence[Series], run: Record) -> list[Series]:
+    """The throughputs that a run was to measure and could not."""
+    return [
+        it
+        for it in series
+        if it.metric.name == "throughput"
+        and it.points[-1].run_id == run.id
+        and it.points[-1].value is None
+    ]
+
+
+def summary(
+    series: Sequence[Series], machine: MachineClass, runs: int, failed: Sequence[Series] = ()
+) -> str:
+    """Markdown for a build's page; every text that came from outside is escaped. `failed` are
+    those that the newest run could not measure.
+    """
     lines = [
         "## gatebench history",
         "",
         f"{runs} runs on {safe(machine.text)} (`{machine.id}`). {tally(series)}.",
     ]
+    if failed:
+        lines += ["", "### not measured in the newest run", ""]
+        lines += [f"- {safe(title(each))}: {safe(each.points[-1].gap)}" for each in failed]
     for state in NEWS:
         rows = [each for each in series if each.state == state]
         if rows:

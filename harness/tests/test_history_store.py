@@ -14,8 +14,8 @@ from harness.history import Archive, Decision, History, MachineClass, record_of
 from harness.machine import facts, usable_cpus
 from harness.results import Results, load_run
 from harness.store import UnreadableRunError, plain
-from harness.tests.builders import RunBuilder, cell, closed
-from harness.tests.commands import gatebench
+from harness.tests.builders import RunBuilder, cell, closed, scenario
+from harness.tests.commands import called
 from harness.tests.histories import cell as kept_cell
 from harness.tests.histories import noise, record, records
 from harness.tests.test_history import fallen, renewed, throughputs
@@ -44,6 +44,26 @@ def files(folder):
 @pytest.fixture
 def archive(tmp_path):
     return Archive(tmp_path / "history")
+
+
+def test_figures_are_those_of_their_own_cell_in_whatever_order_it_was_measured(tmp_path):
+    cells = [
+        cell(name, work) for name in ("z", "a", "m") for work in (scenario("hello"), scenario("z"))
+    ]
+    took_s = [0.05 + 0.01 * number for number in range(len(cells))]
+    built = RunBuilder(tmp_path, cells, blocks=2)
+    for order in ((3, 0, 5, 1, 4, 2), (2, 5, 1, 0, 3, 4)):
+        for number in order:
+            built.measured(cells[number], closed(took_s=took_s[number]))
+    kept = record_of(Results((built.read(),)))
+    assert len(kept.cells) == len(cells)
+    by_name = {
+        (it.server.name, it.scenario.name): 10 / at for it, at in zip(cells, took_s, strict=True)
+    }
+    for it in kept.cells:
+        expected = [by_name[it.server, it.scenario]] * 2
+        assert it.figures["throughput"] == pytest.approx(expected, rel=0.1)
+    assert len({it.figures["throughput"] for it in kept.cells}) == len(cells)
 
 
 def test_record_has_each_blocks_figures_and_says_what_was_measured(tmp_path):
@@ -203,13 +223,13 @@ def kept(tmp_path):
 
 def test_regression_fails_the_check_until_it_is_decided_about(tmp_path, kept):
     archive = kept(here(records(fallen(), renewed())))
-    found = gatebench("history", "check", "--summary", "s.md", cwd=tmp_path)
+    found = called("history", "check", "--summary", "s.md", cwd=tmp_path)
     assert found.code == 10
     assert (
         "regression: a · wsgi · hello (10 users, 2 workers): throughput (ratio to ref)" in found.out
     )
     assert "a 1.0 → 1.1" in found.out
-    document = gatebench("history", "check", "--json", cwd=tmp_path).document
+    document = called("history", "check", "--json", cwd=tmp_path).document
     assert document["exit_code"] == 10
     (machine,) = document["machines"]
     assert machine["id"] == MachineClass.of(facts(usable_cpus())).id
@@ -217,44 +237,61 @@ def test_regression_fails_the_check_until_it_is_decided_about(tmp_path, kept):
     assert len(ids) == 2  # throughput and the median response time
     text = (tmp_path / "s.md").read_text()
     assert all(f"`{it}`" in text for it in ids)
-    told = gatebench("history", "acknowledge", *ids, "--why", "a needs it", cwd=tmp_path)
+    told = called("history", "acknowledge", *ids, "--why", "a needs it", cwd=tmp_path)
     assert told.code == 0
     assert {each.why for each in archive.decisions()} == {"a needs it"}
-    assert gatebench("history", "check", cwd=tmp_path).code == 0
+    assert called("history", "check", cwd=tmp_path).code == 0
 
 
 def test_suspect_fails_only_a_strict_check(tmp_path, kept):
     values = throughputs(41, deviation=0.01)
     values["a"][40] *= 0.7
     kept(here(records(values)))
-    assert gatebench("history", "check", cwd=tmp_path).code == 0
-    assert gatebench("history", "check", "--strict", cwd=tmp_path).code == 11
+    assert called("history", "check", cwd=tmp_path).code == 0
+    assert called("history", "check", "--strict", cwd=tmp_path).code == 11
+
+
+def test_server_that_the_newest_run_could_not_measure_is_never_a_success(tmp_path, kept):
+    runs = here(records(throughputs(40)))
+    last = runs[-1]
+    failed = [
+        replace(it, verdict="failed", reasons=("no port",), verdicts=("failed",),
+                figures=dict.fromkeys(it.figures, (None,)))
+        if it.server == "a" else it
+        for it in last.cells
+    ]  # fmt: skip
+    kept([*runs[:-1], replace(last, cells=tuple(failed))])
+    found = called("history", "check", "--summary", "s.md", cwd=tmp_path)
+    assert found.code == 3
+    assert "not measured in the newest run: a · wsgi" in found.out
+    assert "failed; no port" in found.out
+    assert "no port" in (tmp_path / "s.md").read_text()
 
 
 def test_too_few_runs_could_not_be_judged(tmp_path, kept):
     kept(here(records(throughputs(4))))
-    assert gatebench("history", "check", cwd=tmp_path).code == 3
+    assert called("history", "check", cwd=tmp_path).code == 3
 
 
 def test_other_machines_are_refused_unless_named(tmp_path, kept):
     runs = records(throughputs(25))
     kept(runs)
-    refused = gatebench("history", "check", cwd=tmp_path)
+    refused = called("history", "check", cwd=tmp_path)
     assert refused.code == 4
     machine = runs[0].machine_class.id
     assert f"--machine {machine}: 2 × Imaginary 9000" in refused.complaint
-    assert gatebench("history", "check", "--machine", machine, cwd=tmp_path).code == 0
+    assert called("history", "check", "--machine", machine, cwd=tmp_path).code == 0
 
 
 def test_runs_are_added_by_name_and_listed(tmp_path):
     run = stored(tmp_path / "results")
-    first = gatebench("history", "add", run.path.name, cwd=tmp_path)
+    first = called("history", "add", run.path.name, cwd=tmp_path)
     assert (first.code, first.out) == (0, f"{run.path.name}: added, 4 trials of 2 cells\n")
-    assert "nothing is changed" in gatebench("history", "add", str(run.path), cwd=tmp_path).out
-    document = gatebench("history", "list", "--json", cwd=tmp_path).document
+    assert "nothing is changed" in called("history", "add", str(run.path), cwd=tmp_path).out
+    document = called("history", "list", "--json", cwd=tmp_path).document
     assert [it["run"] for it in document["runs"]] == [run.path.name]
     assert {it["key"]["server"] for it in document["series"]} == {"a", "b"}
-    shown = gatebench("history", "list", cwd=tmp_path)
+    shown = called("history", "list", cwd=tmp_path)
     assert "Imaginary 9000" in shown.out
     assert "collecting" in shown.out
 
@@ -264,7 +301,7 @@ def test_names_from_outside_are_escaped(tmp_path, kept):
     values = fallen()
     values[evil] = values.pop("a")
     kept(here(records(values, {evil: renewed()["a"]})))
-    found = gatebench("history", "check", "--summary", "s.md", cwd=tmp_path)
+    found = called("history", "check", "--summary", "s.md", cwd=tmp_path)
     assert found.code == 10
     text = (tmp_path / "s.md").read_text()
     assert "\x1b" not in text + found.out
@@ -285,7 +322,7 @@ def test_names_from_outside_are_escaped(tmp_path, kept):
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments, words):
-    finished = gatebench("history", *arguments, cwd=tmp_path)
+    finished = called("history", *arguments, cwd=tmp_path)
     assert (finished.code, finished.out) == (2, "")
     assert words in finished.complaint
     assert not (tmp_path / "results" / "history").exists()
@@ -293,7 +330,7 @@ def test_mistakes_are_one_line(tmp_path, arguments, words):
 
 def test_run_among_damaged_ones_is_not_added_alone(tmp_path):
     run = stored(tmp_path / "results")
-    assert gatebench("history", "add", run.path.name, "gone", cwd=tmp_path).code == 2
+    assert called("history", "add", run.path.name, "gone", cwd=tmp_path).code == 2
     assert not (tmp_path / "results" / "history").exists()
 
 
