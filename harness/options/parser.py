@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +25,23 @@ from harness.options.values import duration, number, share, window
 
 class Parser(argparse.ArgumentParser):
     """One clear line for a mistake, instead of the whole usage."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse has it, but what is left over is a mistake of the command it was given to,
+        which knows its own options.
+        """
+        known, left = super().parse_known_args(args, namespace)
+        if left:
+            options = [it for action in self._actions for it in action.option_strings]
+            meant = [
+                near
+                for word in left
+                if word.startswith("-")
+                for near in get_close_matches(word.partition("=")[0], options, 1)
+            ]
+            hint = f"; did you mean {' '.join(meant)}?" if meant else ""
+            self.error(f"unrecognized arguments: {' '.join(left)}{hint}")
+        return known, left
 
     def error(self, message: str) -> NoReturn:
         """Exit 2 with the mistake and where help is."""

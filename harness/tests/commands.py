@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import signal
 import subprocess
@@ -11,6 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from harness.cli import main
 
 GATEBENCH = [sys.executable, "-m", "harness.cli"]
 
@@ -32,6 +37,25 @@ class Finished:
         assert len(lines) == 1, self.err
         assert "Traceback" not in self.err
         return lines[0]
+
+
+def called(*arguments: str, cwd: Path) -> Finished:
+    """The command in this process, for what starts none: it need not import everything again."""
+    out, err = io.StringIO(), io.StringIO()
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with (
+            contextlib.chdir(cwd),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main(arguments)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    assert isinstance(ended.value.code, int)
+    return Finished(ended.value.code, out.getvalue(), err.getvalue())
 
 
 def gatebench(*arguments: str, cwd: Path, timeout: float = 150) -> Finished:

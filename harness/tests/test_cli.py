@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.options import without_secrets
-from harness.tests.commands import gatebench
+from harness.tests.commands import called, gatebench
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,17 @@ from harness.tests.commands import gatebench
         (["report"], ["holds no run yet"]),
         (["report", "nothing"], ["nothing: no such run"]),
         (["fly"], ["invalid choice: 'fly'"]),
+        (
+            ["run", "uvicorn", "--block", "8"],
+            ["arguments: --block 8; did you mean --blocks?", "gatebench run --help"],
+        ),
+        (["history", "check", "--stritc"], ["did you mean --strict?"]),
+        (["run", "uvicorn", "--hurry=2"], ["unrecognized arguments: --hurry=2 (see"]),
     ],
 )
 def test_mistake_is_one_line_and_exit_code_2(arguments, words, tmp_path):
     (tmp_path / "file").touch()
-    finished = gatebench(*arguments, cwd=tmp_path)
+    finished = called(*arguments, cwd=tmp_path)
     assert finished.code == 2
     assert finished.out == ""
     for word in words:
@@ -89,7 +95,7 @@ def test_damaged_run_is_one_line(tmp_path):
 
 def test_row_with_a_mistake_is_named_with_file_and_row(tmp_path):
     (tmp_path / "mine.toml").write_text('[servers.mine]\nspeeks = "wsgi"\n')
-    finished = gatebench("list", "--servers", "mine.toml", cwd=tmp_path)
+    finished = called("list", "--servers", "mine.toml", cwd=tmp_path)
     assert finished.code == 2
     assert (
         "mine.toml [servers.mine]: unknown key 'speeks'; did you mean speaks?" in finished.complaint

@@ -23,7 +23,7 @@ from harness.tests.builders import (
     quiet_table,
     scenario,
 )
-from harness.tests.commands import gatebench
+from harness.tests.commands import called
 from harness.tests.test_report import Reported
 
 
@@ -81,7 +81,7 @@ def test_verdicts_are_the_same_from_the_files_of_the_run_alone(run, tmp_path):
     hidden = run.path.rename(run.path.with_name("hidden"))
     try:
         assert told(read_run(copied)) == before
-        shown = gatebench("report", str(copied), "--json", cwd=tmp_path)
+        shown = called("report", str(copied), "--json", cwd=tmp_path)
     finally:
         hidden.rename(run.path)
     assert shown.code == 0, shown.err

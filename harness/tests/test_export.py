@@ -16,7 +16,7 @@ from harness.model import ConfigurationError
 from harness.results import Results, load_run
 from harness.store import StorageError, write_text
 from harness.tests.builders import RunBuilder, cell, closed
-from harness.tests.commands import gatebench
+from harness.tests.commands import called
 from harness.tests.manytrials import big_run
 
 SEVERAL = [it.name for it in FORMATS.values() if it.several]
@@ -51,7 +51,7 @@ def everything_in(folder: Path) -> set[str]:
 
 def test_command_writes_all_formats_below_the_run_and_says_what_they_leave_out(run, tmp_path):
     before = everything_in(tmp_path)
-    finished = gatebench("report", "--export", ",".join(FORMATS), "--json", cwd=tmp_path)
+    finished = called("report", "--export", ",".join(FORMATS), "--json", cwd=tmp_path)
     assert finished.code == 0, finished.err
     new = everything_in(tmp_path) - before
     inside = f"results/{run.name}/export"
@@ -104,7 +104,7 @@ def test_formats_for_several_runs_have_both(stored, tmp_path, name):
 def test_mistake_is_one_line_before_anything_is_printed_or_written(run, tmp_path, arguments, words):
     before = everything_in(tmp_path)
     named = [run.name if it == "RUN" else it for it in arguments]
-    finished = gatebench("report", *named, cwd=tmp_path)
+    finished = called("report", *named, cwd=tmp_path)
     assert finished.code == 2
     assert all(word in finished.complaint for word in words), finished.complaint
     assert finished.out == ""
@@ -114,7 +114,7 @@ def test_mistake_is_one_line_before_anything_is_printed_or_written(run, tmp_path
 @pytest.mark.usefixtures("run")
 def test_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    finished = gatebench("report", "--export", "junit", "--export-dir", "file/x", cwd=tmp_path)
+    finished = called("report", "--export", "junit", "--export-dir", "file/x", cwd=tmp_path)
     assert finished.code == 3
     assert "file/x: cannot be written: Not a directory" in finished.complaint
 
@@ -144,7 +144,7 @@ def test_formats_are_named_once_and_in_the_order_asked_for():
 
 
 def test_list_tells_every_format(tmp_path):
-    shown = gatebench("list", "exports", "--json", cwd=tmp_path).document["exports"]
+    shown = called("list", "exports", "--json", cwd=tmp_path).document["exports"]
     assert [it["name"] for it in shown] == list(FORMATS)
     assert all(it["about"] and it["readers"] for it in shown)
 

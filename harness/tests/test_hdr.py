@@ -22,7 +22,7 @@ from harness.histogram import HIGHEST_NS, SIGNIFICANT_DIGITS, SIZE
 from harness.results import Results
 from harness.store import StoredRun
 from harness.tests.builders import Requests, RunBuilder, cell, latency_table, scenario, ticks_table
-from harness.tests.commands import gatebench
+from harness.tests.commands import called
 from harness.tests.test_histogram import durations
 
 QS = [50.0, 90.0, 99.0, 100.0]
@@ -247,7 +247,7 @@ def test_command_writes_a_log_of_each_measured_trial_and_says_where(tmp_path, op
     builder.measured(cell("uvi/corn@0.30"), mixed_requests())
     builder.failed(cell("broken"))
     run = builder.read()
-    finished = gatebench("report", *option, "--json", cwd=tmp_path)
+    finished = called("report", *option, "--json", cwd=tmp_path)
     assert finished.code == 0
     assert finished.document["run"].endswith(run.path.name)
     assert [it.name for it in (run.path / "export" / "hdr").iterdir()] == [

@@ -24,7 +24,7 @@ from harness.site.data import POINT
 from harness.site.event import Event, events
 from harness.site.shift import interval
 from harness.site.spark import HEIGHT, spark
-from harness.tests.commands import gatebench
+from harness.tests.commands import called
 from harness.tests.histories import cell, record, records
 from harness.tests.sites import INVALID, REFERENCE, decided, site_history
 from harness.tests.test_history_store import files
@@ -353,7 +353,7 @@ def test_command_writes_the_site_beside_the_history_and_says_what_it_drew(tmp_pa
     archive = Archive(tmp_path / "results" / "history")
     for it in site_history(22, ("hello",), others=False).records:
         archive.add(it)
-    done = gatebench("history", "site", "--json", cwd=tmp_path)
+    done = called("history", "site", "--json", cwd=tmp_path)
     assert done.code == 0, done.err
     assert done.document == {
         "schema": 1,
@@ -362,17 +362,17 @@ def test_command_writes_the_site_beside_the_history_and_says_what_it_drew(tmp_pa
         "drawn": 12,
     }
     assert (tmp_path / "results" / "site" / "index.html").exists()
-    again = gatebench("history", "site", cwd=tmp_path)
+    again = called("history", "site", cwd=tmp_path)
     assert again.out == "results/site/index.html: 12 series; 0 of their graphs drawn anew\n"
 
     for arguments, what in (
         (("--output", "results/history"), "folder of its own"),
         (("--history", "nothing"), "holds no run yet"),
     ):
-        refused = gatebench("history", "site", *arguments, cwd=tmp_path)
+        refused = called("history", "site", *arguments, cwd=tmp_path)
         assert refused.code == 2
         assert what in refused.complaint
-    assert gatebench("history", "site", "--url", "javascript:x", cwd=tmp_path).code == 2
+    assert called("history", "site", "--url", "javascript:x", cwd=tmp_path).code == 2
 
 
 @pytest.mark.slow

@@ -1,16 +1,10 @@
 """The main job for real: servers launched, driven, stored, reported."""
 
-import contextlib
 import json
-import shutil
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
-from harness.registry import data_folder
-from harness.tests.commands import gatebench, served, started
+from harness.tests.commands import gatebench
 from harness.tests.quiet import needs_quiet
 
 pytestmark = [pytest.mark.servers, pytest.mark.alone]
@@ -49,23 +43,6 @@ def test_physics_of_an_event_loop_that_waits(waits):
     assert cell["throughput_per_s"]["median"] == pytest.approx(640, rel=0.1)
     assert cell["slots"] is None
     assert not [reason for reason in cell["reasons"] if "wait" in reason]
-
-
-def test_row_of_the_readme_is_a_server_in_five_lines(tmp_path):
-    readme = (data_folder("apps").parent / "README.md").read_text("utf-8")
-    after = readme.split("A **server** is a row", 1)[1]
-    block = after.split("    # mine.toml\n", 1)[1].split("\n\n", 1)[0]
-    (tmp_path / "mine.toml").write_text(textwrap.dedent(block))
-    assert len(block.splitlines()) <= 8
-    finished = gatebench(
-        "run", "gunicorn-pywsgi", "--servers", "mine.toml", "--scenario", "hello", *QUICK,
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert finished.code == 0, finished.err
-    (cell,) = finished.document["cells"]
-    assert cell["requests"] > 100
-    builtin = gatebench("list", "servers", "--json", cwd=tmp_path).document["servers"]
-    assert "gunicorn-pywsgi" not in {row["name"] for row in builtin}
 
 
 STOCK = """
@@ -176,59 +153,6 @@ def test_websocket_and_long_poll_are_measured(tmp_path):
     assert poll["latency_measure"] == "delay"
     assert poll["throughput_per_s"]["median"] == pytest.approx(64, rel=0.05)  # 32 users, 2 a second
     assert poll["latency_s"]["p50"]["median"] < 0.2
-
-
-def test_version_that_is_asked_for_is_the_one_measured(tmp_path):
-    finished = gatebench("run", "gunicorn-sync@23", "--scenario", "hello", *QUICK, cwd=tmp_path)
-    assert finished.code == 0, finished.err
-    assert finished.document["cells"][0]["versions"]["gunicorn"].startswith("23.")
-
-
-def test_scenario_runs_by_hand_with_plain_locust(tmp_path):
-    """As in the README: `gatebench serve`, then `locust -f scenarios/echo.py -H URL`."""
-    scenario = shutil.copy(data_folder("scenarios") / "echo.py", tmp_path)
-    with started("serve", "uvicorn", "--json", cwd=tmp_path) as server:
-        url = served(server)["url"]
-        locust = subprocess.run(
-            [
-                sys.executable, "-m", "locust", "-f", scenario, "-H", url, "--headless",
-                "-u", "4", "-r", "4", "-t", "3s", "--only-summary", "--csv", "out",
-            ],
-            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-    assert locust.returncode == 0, locust.stderr
-    header, echo, total = (tmp_path / "out_stats.csv").read_text().splitlines()
-    columns = header.split(",")
-    row = dict(zip(columns, echo.split(","), strict=True))
-    assert (row["Type"], row["Name"], row["Failure Count"]) == ("POST", "/echo", "0")
-    assert int(row["Request Count"]) > 100
-    assert total.split(",")[columns.index("Request Count")] == row["Request Count"]
-
-
-def test_a_row_of_the_users_own_is_measured(tmp_path):
-    (tmp_path / "mine.toml").write_text(
-        '[servers.my-wsgiref]\nspeaks = "wsgi"\npackages = ["waitress"]\nconcurrency = "thread"\n'
-        'command = "waitress-serve --listen={host}:{port} --threads={threads} {app}"\n'
-    )
-    finished = gatebench(
-        "run", "my-wsgiref", "--servers", "mine.toml", "--scenario", "hello", *QUICK, cwd=tmp_path
-    )
-    assert finished.code == 0, finished.err
-    assert finished.document["cells"][0]["server"] == "my-wsgiref"
-
-
-def test_second_run_right_after_a_killed_one_works(tmp_path):
-    with started("run", "uvicorn", "--scenario", "hello", cwd=tmp_path) as first:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            first.communicate(timeout=4)
-        first.kill()
-    finished = gatebench("run", "uvicorn", "--scenario", "hello", *QUICK, cwd=tmp_path)
-    assert finished.code == 0, finished.err
-    runs = sorted((tmp_path / "results").iterdir())
-    assert len(runs) == 2
-    shown = gatebench("report", runs[0].name, cwd=tmp_path)
-    assert shown.code == 0
-    assert "no trial was finished (unfinished)" in shown.out
 
 
 @needs_quiet

@@ -8,7 +8,7 @@ from harness.model import ConfigurationError
 from harness.report.readme import splice
 from harness.results import load_run
 from harness.tests import manytrials
-from harness.tests.commands import gatebench
+from harness.tests.commands import called
 
 BEFORE, AFTER = "# Mine\n\n<!-- results -->\n", "<!-- /results -->\n\nMore | text.\n"
 
@@ -21,7 +21,7 @@ def run(tmp_path_factory):
 def test_block_says_what_made_it_and_has_every_cell(run, tmp_path):
     file = tmp_path / "README.md"
     file.write_text(f"{BEFORE}old numbers\n{AFTER}")
-    done = gatebench("report", str(run), "--splice", "README.md", cwd=tmp_path)
+    done = called("report", str(run), "--splice", "README.md", cwd=tmp_path)
     assert done.code == 0, done.err
     text = file.read_text()
     assert text.startswith(BEFORE)
@@ -60,6 +60,6 @@ def test_file_without_one_pair_of_marks_is_left_as_it_is(run, tmp_path, text):
 
 
 def test_file_that_is_not_there_is_named(run, tmp_path):
-    done = gatebench("report", str(run), "--splice", "gone.md", cwd=tmp_path)
+    done = called("report", str(run), "--splice", "gone.md", cwd=tmp_path)
     assert done.code == 2
     assert "gone.md: cannot be read" in done.complaint
