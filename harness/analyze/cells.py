@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analyze.columns import CELL, FIGURES, SAME, frame, missing
-from harness.analyze.findings import Finding
+from harness.analyze.finding import Finding
 from harness.analyze.noise import NOISE, disturbances
 from harness.analyze.verdict import FAILED, GENERATOR_LIMITED, RANKED, SEVERITY
 

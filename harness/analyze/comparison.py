@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness.analyze.cells import records
+from harness.analyze.cells import records, used_of
 from harness.analyze.columns import frame
 from harness.analyze.contenders import LOAD, named, who
 from harness.analyze.decision import FEWEST, METRICS, Judgement, Metric, judge, widened
@@ -45,7 +45,8 @@ def comparisons_frame(run: StoredRun, trials: pd.DataFrame) -> pd.DataFrame:
     """A row for each pair of servers (b against a, as they were asked for) and metric.
 
     `ratio` is b/a, with `low` and `high` its interval at `confidence`, from blocks in which both
-    trials are valid or server-limited: their number is `pairs`. Of errors, which are compared as
+    trials are valid or server-limited: their number is `pairs`. A cell whose faster trials the
+    generator held back (`cells.used_of`) has no such trial. Of errors, which are compared as
     shares, `difference` and its ends are b - a, and `ratio` is that of the mean shares, missing
     where only a has none. `verdict` is of b: see `decision.judge`; all pairs of a scenario and
     load are one family. `smallest_effect` is what this run would have found, 0.03 for 3 %.
@@ -102,6 +103,12 @@ class _Group:
                 values[at, :, block] = figures
                 ranked[at, block] = row["verdict"] in RANKED
                 limited[at, block] = row["verdict"] == GENERATOR_LIMITED
+        for it, at in place.items():
+            own = [row for row in rows if who(row) == it]
+            if used_of(own)[0]["verdict"] == GENERATOR_LIMITED:
+                # what is left to rank are the slow ones: no pair is fair
+                limited[at] |= ranked[at]
+                ranked[at] = False
         chief = [metric.name for metric in METRICS].index(headline(rows[0]))
         named_so = [names[it] for it in order]
         return cls(named_so, sorted(twins), values, ranked, limited, chief)

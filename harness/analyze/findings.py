@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from harness.analyze.finding import Finding
 from harness.analyze.rules import (
     ACHIEVED,
     BUSY_GENERATOR,
@@ -25,41 +25,9 @@ from harness.analyze.rules import (
     STALL_S,
     WARMUP_REQUESTS,
     WARMUP_S,
-    Rule,
 )
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was found: by which rule, its figures (in seconds, per second, counts and
-    shares), and both in a sentence.
-    """
-
-    of: Rule
-    figures: Mapping[str, float]
-    text: str
-
-    @property
-    def name(self) -> str:
-        """The rule's name."""
-        return self.of.name
-
-    @property
-    def verdict(self) -> str:
-        """What the trial is worth by it."""
-        return self.of.verdict
-
-    @property
-    def rule(self) -> str:
-        """The rule in words, with its threshold."""
-        return self.of.rule
-
-    @property
-    def advice(self) -> str:
-        """What to do; empty where there is nothing."""
-        return self.of.advice
 
 
 def findings(row: Row) -> list[Finding]:

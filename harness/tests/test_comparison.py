@@ -152,6 +152,16 @@ def test_generators_limit_bounds_the_figure_that_ranks_and_leaves_out_the_others
     assert row(frame, "p50")["ratio"] is None
 
 
+def test_slow_trials_alone_make_no_pairs_where_the_generator_held_the_fast_ones_back():
+    frame = trials()
+    own = frame[frame["server"] == "b"].sort_values("throughput_per_s", ascending=False)
+    few, many = ([("b", block) for block in own["block"][:count]] for count in (2, 3))
+    assert row(compared(trials(limited=few)))["pairs"] == 6
+    found = row(compared(trials(limited=many)))  # 3 beside 5
+    assert (found["pairs"], found["bound"], found["verdict"]) == (0, "at least", INCONCLUSIVE)
+    assert found["ratio"] == pytest.approx(5 / 6, rel=0.02)
+
+
 def test_errors_are_compared_as_shares():
     frame = trials()
     frame["errors"] = np.where(frame["server"] == "b", 50, 0)

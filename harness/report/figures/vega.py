@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.report.figures.configuration import Spec, config
 from harness.report.figures.expressions import DIGITS, written, written_ticks
 from harness.report.figures.figure import CROSS, SOLID, Axis, Figure
 from harness.report.figures.labels import Place, around
@@ -22,14 +23,12 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 HEIGHTS = {"lines": 320, "trace": 300, "scatter": 360}
 SMALL = 150
 ROW = 21  # pixels of a row of dots
-FONT = "system-ui, sans-serif"
 LABELLED_WIDTH, LABELLED = 640.0, 420  # where labels are placed for, and shown from, in pixels
 X_SHAPE = "M-.7,-.7L.7,.7M.7,-.7L-.7,.7"
 DASH_OF = ([1, 0], [5, 3], [2, 2])
 # not by the signal `width`: it changes while the legend is laid out, and rows are cut off
 COLUMNS = "max(1, floor((containerSize()[0] || 800) / 190))"
 GREY = Style(None, "circle", ())
-Spec = dict[str, Any]
 
 
 def vega(figure: Figure, dark: bool = False) -> Spec:
@@ -398,19 +397,3 @@ def _plain(value: Any) -> Any:
 
 def _missing(value: Any) -> bool:
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))
-
-
-def config(colours: Theme) -> Spec:
-    """Vega-Lite's configuration in a theme's colours."""
-    words = {"labelColor": colours.quiet, "titleColor": colours.quiet, "titleFontWeight": "normal",
-             "labelFontSize": 11, "titleFontSize": 11}  # fmt: skip
-    return {
-        "font": FONT,
-        "background": colours.background,
-        "view": {"stroke": None},
-        "axis": {**words, "gridColor": colours.grid, "domainColor": colours.grid,
-                 "tickColor": colours.grid, "titlePadding": 8},
-        "axisY": {"titleAlign": "left", "titleAngle": 0, "titleX": 0, "titleY": -12,
-                  "titleAnchor": "end"},
-        "legend": {**words, "labelColor": colours.text, "symbolStrokeWidth": 2},
-    }  # fmt: skip
