@@ -22,7 +22,7 @@ misspelt = $(if $(findstring command,$(origin $(1))),$(error there is no $(1)=; 
 $(call misspelt,SERVERS,SERVER)$(call misspelt,SCENARIOS,SCENARIO)$(call misspelt,ARG,ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench compare gate regress selfcheck capacity tune report calibrate probe list doctor test test-fast test-slow lint format clean
+.PHONY: help bench compare gate regress selfcheck capacity tune report notebooks calibrate probe list doctor test test-fast test-slow lint format clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -38,20 +38,22 @@ gate: $(READY) ## whether HEAD=b is worse than BASE=a; without them: our apps, b
 ifneq (,$(value BASE)$(value HEAD))
 	@$(BIN)/gatebench gate --base "$$BASE" --head "$$HEAD" $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 else
-	@base=$$(mktemp -d) && trap 'rm -rf "$$base"' EXIT && mkdir -p results && \
+	@base=$$(mktemp -d) && trap 'rm -rf "$$base"' EXIT && trap 'exit 130' INT TERM && mkdir -p results && \
 	git archive --format=tar --output="$$base/apps.tar" "$${REF:-origin/main}" apps && tar -x -f "$$base/apps.tar" -C "$$base" && \
 	worst=0 && for pair in $(OWN); do \
 	  $(BIN)/gatebench gate "$${pair%:*}" --app "$${pair#*:}:app" --base-dir "$$base/apps" --head-dir apps \
-	    --junit "results/gate-$${pair#*:}.xml" $(ARGS) || worst=$$?; \
+	    --junit "results/gate-$${pair#*:}.xml" $(ARGS) || { code=$$?; [ $$worst -eq 10 ] || worst=$$code; }; \
 	done && exit $$worst
 endif
 
 # The first of REGRESS is what the others are held to, so its version stays. A check that ends with 3
 # has too few runs yet to say anything, as on the first nights.
 regress: $(READY) ## what is measured each night: added to the history and checked (SERVER=a,b SCENARIO=x)
-	@$(BIN)/gatebench run $(subst $(comma), ,$(or $(SERVER),$(REGRESS))) --scenario $(or $(SCENARIO),hello$(comma)blocking-io) \
+	@before=$$(ls -td results/*/run.json 2>/dev/null | head -n 1); \
+	$(BIN)/gatebench run $(subst $(comma), ,$(or $(SERVER),$(REGRESS))) --scenario $(or $(SCENARIO),hello$(comma)blocking-io) \
 	  --blocks 6 $(ARGS); code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code; \
-	run=$$(ls -td results/*/run.json | head -n 1) && $(BIN)/gatebench history add "$${run%/run.json}" || exit $$?; \
+	run=$$(ls -td results/*/run.json 2>/dev/null | head -n 1); [ "$$run" != "$$before" ] || exit $$code; \
+	$(BIN)/gatebench history add "$${run%/run.json}" || exit $$?; \
 	$(BIN)/gatebench history check $${GITHUB_STEP_SUMMARY:+--summary "$$GITHUB_STEP_SUMMARY"}; found=$$?; \
 	$(BIN)/gatebench history site || exit $$?; \
 	case $$found in 0|3) exit $$code;; *) exit $$found;; esac

@@ -136,8 +136,9 @@ def _head_of(name: str, place: str, asked: str) -> str:
     lines = (line.partition("\t") for line in said.splitlines())
     found = {ref: commit for commit, _, ref in lines}
     # the commit of an annotated tag is what ^{} shows
-    for ref in (f"heads/{asked}", f"tags/{asked}^{{}}", f"tags/{asked}", asked) if asked else ():
-        if commit := found.get(f"refs/{ref}"):
+    short = (f"refs/{ref}" for ref in (f"heads/{asked}", f"tags/{asked}^{{}}", f"tags/{asked}"))
+    for ref in (f"{asked}^{{}}", asked, *short, f"refs/{asked}") if asked else ():
+        if commit := found.get(ref):
             return commit
     if not asked and "HEAD" in found:
         return found["HEAD"]
@@ -210,7 +211,8 @@ def _fill(copy: Path, path: Path, files: Iterable[Path]) -> None:
 def _digest(folder: Path, described: str) -> str:
     """SHA-256 of names, modes and contents, and of what git calls it: a version may come of it."""
     digest = hashlib.sha256(described.encode())
-    for file in sorted(_walk(folder)):
+    # all of it: what git tracks may lie where _walk does not look
+    for file in sorted(it for it in folder.rglob("*") if it.is_symlink() or not it.is_dir()):
         link = file.is_symlink()
         content = os.fsencode(file.readlink()) if link else file.read_bytes()
         mode = "link" if link else str(os.access(file, os.X_OK))
@@ -252,7 +254,11 @@ def _name_of(path: Path) -> str:
 def _in_pyproject(path: Path) -> str:
     if not (file := path / "pyproject.toml").exists():
         return ""
-    return str(tomllib.loads(file.read_text("utf-8")).get("project", {}).get("name", ""))
+    said = tomllib.loads(file.read_text("utf-8"))
+    for table in (said.get("project", {}), said.get("tool", {}).get("poetry", {})):
+        if name := table.get("name"):
+            return str(name)
+    return ""
 
 
 def _in_setup_cfg(path: Path) -> str:

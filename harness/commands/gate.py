@@ -21,7 +21,7 @@ from harness.commands.console import (
     say,
 )
 from harness.commands.publication import Frames, frames_of, publish
-from harness.commands.sides import plan_of_sides
+from harness.commands.sides import is_command, plan_of_sides
 from harness.export.junit import ERROR, FAILURE, SKIPPED, Case, document
 from harness.machine import differences, require_linux
 from harness.model import ConfigurationError, RefusedError
@@ -79,11 +79,10 @@ def _stored(arguments: argparse.Namespace) -> Path:
 
 def _refuse_runs(arguments: argparse.Namespace) -> None:
     """Two runs have no pairs: what the machine did between them would be head's doing."""
-    words = [arguments.base, arguments.head]
+    words = [it for it in (arguments.base, arguments.head) if it and not is_command(it)]
     facts = [
         read_facts(path)
         for word in words
-        if word is not None
         for path in dict.fromkeys([Path(word), arguments.results / word])
         if (path / "run.json").exists()
     ]

@@ -39,7 +39,7 @@ from harness.plan import Plan, Slot
 from harness.recipe import recipe
 from harness.registry import Registry
 from harness.report.progress import Watcher
-from harness.report.units import clock, share
+from harness.report.units import clock, plural, share
 from harness.run import Crew, conduct, unmeasured
 from harness.sample import pin
 from harness.store import StorageError, StoredRun, read_run
@@ -254,18 +254,24 @@ def _announce(
     ceilings = 0 if writer.has_ceilings else len(comparable(plan.cells))
     estimate_s = forecast.left_s(slot.cell for slot in rest) + ceilings * CEILING_S
     missing = environments.missing(slot.cell for slot in rest)
-    what = f"{len(plan.cells)} cells x {plan.blocks} block(s)"
+    what = f"{plural(len(plan.cells), 'cell')} x {plural(plan.blocks, 'block')}"
     if writer.sitting > 1:
         what = f"{len(rest)} of {len(plan.order())} trials are left of {what}"
-    install = f" and what installing {missing} environment(s) takes" if missing else ""
+    install = f" and what installing {plural(missing, 'environment')} takes" if missing else ""
     say(f"{what}, about {clock(estimate_s)}{install}; results in {writer.path}")
     return estimate_s
 
 
 def max_servers(plan: Plan) -> int:
     """How many contenders the largest family of a plan has: those of one scenario and load."""
-    families = [(cell.scenario.name, cell.load) for cell in plan.cells]
-    return max(families.count(family) for family in families)
+    most = 0
+    # a placebo is a family of its own, unless nothing else is compared
+    for cells in ([it for it in plan.cells if not it.server.twin_of], plan.cells):
+        families = [(cell.scenario.name, cell.load) for cell in cells]
+        most = max((families.count(family) for family in families), default=0)
+        if most > 1:
+            break
+    return most
 
 
 def _promise(plan: Plan, deviation: float | None, on: str) -> None:
@@ -276,4 +282,5 @@ def _promise(plan: Plan, deviation: float | None, on: str) -> None:
         least = share(effect)
         say(f"{plan.blocks} blocks find a difference of {least} or more in throughput, {on}")
     elif servers > 1:
-        say(f"{plan.blocks} block(s): numbers, and no verdict on differences ({FEWEST} are needed)")
+        blocks = plural(plan.blocks, "block")
+        say(f"{blocks}: numbers, and no verdict on differences ({FEWEST} are needed)")

@@ -54,7 +54,7 @@ def deltas_of(threshold: dict[str, float]) -> dict[str, float]:
     wider = {name: of_all for name, delta in ratios.items() if of_all > delta}
     if of_all and not wider:
         raise ConfigurationError(
-            f"--threshold {of_all:.3g} is below all that matters anyway: "
+            f"--threshold {of_all:.3g} is not above what matters anyway: "
             + ", ".join(f"{name} {delta:.0%}" for name, delta in ratios.items())
         )
     deltas = wider | named
@@ -71,7 +71,7 @@ def _planned(
     texts = [*(arguments.package or ()), *(getattr(arguments, f"{side}_package") or ())]
     packages = [package_of(text) for text in texts]
     registry = registry_of(arguments)
-    if _is_command(word):
+    if is_command(word):
         registry, word = _with_command(side, word, arguments.interface, packages, registry)
         packages = []  # they are the row's
     else:
@@ -100,7 +100,7 @@ def _asked(side: Side, arguments: argparse.Namespace, own: bool) -> argparse.Nam
     asked.server, asked.placebo = [words[side]], False
     asked.app_dir = getattr(arguments, f"{side}_dir") or arguments.app_dir
     asked.requirements = getattr(arguments, f"{side}_requirements") or arguments.requirements
-    if not own and any(_is_command(word or "") for word in words.values()):
+    if not own and any(is_command(word or "") for word in words.values()):
         asked.interface = None  # it is the command's, and our apps have theirs
     return asked
 
@@ -126,7 +126,8 @@ def _split_address(word: str, registry: Registry) -> tuple[str, list[Package]]:
     return name, [package_of(address, Requirement(rows[0].packages[0]).name)]
 
 
-def _is_command(word: str) -> bool:
+def is_command(word: str) -> bool:
+    """Whether a side is a command line, which has several words."""
     return len(word.split()) > 1
 
 

@@ -60,7 +60,8 @@ def held(made: argparse.ArgumentParser) -> None:
     option = made.add_argument
     option(
         "--threshold", type=threshold, default={}, metavar="10%",
-        help="tolerate more than usual, of all figures or of each: throughput=10%%,memory=20%%",
+        help="tolerate more than usual, of all ratios or of one figure each: "
+        "throughput=10%%,memory=20%%",
     )  # fmt: skip
     option(
         "--extend", action="store_true",

@@ -15,7 +15,7 @@ from harness.analyze.gate import Check, Gate
 from harness.model import visible
 from harness.report import units
 from harness.report.escape import safe
-from harness.report.table import load_text, log_lines, ranking, remarks
+from harness.report.table import load_text, log_lines, p99_s, ranking, remarks
 from harness.report.terminal import run_lines
 from harness.report.verdicts import FIGURES, effect_text, sentences, size_text
 from harness.store import StoredRun
@@ -156,7 +156,7 @@ def _value(metric: Metric, cell: Row | None) -> str:
         if failed is None or right is None:
             return units.NOTHING
         return f"{failed / (failed + right):.3%}" if failed else "none"
-    value: float | None = cell[metric.column]
+    value: float | None = p99_s(cell) if metric.name == "p99" else cell[metric.column]
     if value is None:
         return units.NOTHING
     if cell["front"] and metric.column.startswith("server_"):  # as in the comparison

@@ -77,6 +77,18 @@ class Topic:
     metric: str
     entries: tuple[Entry, ...]
 
+    def merit(self, entry: Entry) -> float | None:
+        """What an entry is sorted by: its newest ratio, which for the reference is 1.
+
+        Figures, where all of the topic are such; None where there is no value to compare.
+        """
+        if not entry.series.valued:
+            return None
+        references = {it.series.key.reference for it in self.entries} - {""}
+        if entry.series.key.reference or not references:
+            return entry.series.valued[-1].value
+        return 1.0 if entry.series.key.server in references else None
+
 
 class Board:
     """All that the site shows of a class of machines; `reference` as in `history.series`."""

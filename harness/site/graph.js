@@ -10,6 +10,7 @@ window.gatebench = (name, value) => arrived.set(name, value);
 let current = null; // { topic, runs, shown, state } of what is drawn
 let drawing = null; // the view, or a promise of it
 let turn = 0; // the newest drawing holds
+let painted = null; // what the plot shows; null while it is drawn, and if it could not be
 
 // --- data ----------------------------------------------------------------------------------
 
@@ -174,10 +175,12 @@ function specification() {
 
 async function draw() {
   const mine = ++turn;
+  painted = null;
   await script("vega.js");
   if (mine !== turn) return;
   const plot = $(".plot", section);
   const old = drawing;
+  const wanted = current.drawn;
   delete plot.dataset.ready;
   // eval is forbidden here: `ast` has expressions interpreted
   drawing = window.vegaEmbed(plot, specification(), { actions: false, renderer: "svg", ast: true,
@@ -187,7 +190,9 @@ async function draw() {
   view.addEventListener("click", (event, item) => {
     if (item?.datum?.run !== undefined) put({ run: current.runs[item.datum.run].name });
   });
-  if (mine === turn) plot.dataset.ready = ""; // for whoever waits until points can be clicked
+  if (mine !== turn) return;
+  painted = wanted;
+  plot.dataset.ready = ""; // for whoever waits until points can be clicked
 }
 
 // --- texts ---------------------------------------------------------------------------------
@@ -234,15 +239,17 @@ function controls() {
   views.elements.view.disabled = !main.series.reference;
   views.elements.last.value = state.last ?? "";
   const over = new Set(others.map((it) => it.series.id));
+  const focused = document.activeElement?.closest(".choices") && document.activeElement.value;
   $(".choices").replaceChildren(...topic.series.filter((it) => it !== main.series).map((it) => {
     const label = document.createElement("label");
     const box = element("input", "", label, { type: "checkbox", value: it.id });
     box.checked = over.has(it.id);
-    // of the reference there is no ratio
+    // of the reference, and of what was measured without one, there is none
     box.disabled = !main.absolute && !it.reference;
-    element("span", box.disabled ? `${it.name} (the reference)` : it.name, label);
+    element("span", box.disabled ? `${it.name} (no ratio)` : it.name, label);
     return label;
   }));
+  if (focused) $(`.choices [value="${focused}"]`)?.focus();
   $("#overlay").hidden = topic.series.length < 2;
   if (over.size) $("#overlay").open = true;
   for (const kind of ["svg", "png"]) $(`#drawn-${kind}`).href = `graphs/${main.series.slug}.${kind}`;
@@ -331,14 +338,15 @@ async function open({ tile, state }) {
     const absolute = state.view === "absolute" || !main.reference;
     const others = [...new Set(over)].filter((it) => it && it !== main && (absolute || it.reference));
     const shown = styled([main, ...others].map((it) => told(it, absolute)));
-    const before = current?.drawn;
     const drawn = JSON.stringify([main.id, others.map((it) => it.id), absolute, state.last]);
-    if (current?.tile !== tile) $("#overlay").open = false;
+    const another = current?.tile !== tile;
+    if (another) $("#overlay").open = false;
     current = { topic, runs, tile, state, shown, last: Number(state.last) || 0, drawn };
     head();
+    if (another) $("#graph-title").focus({ preventScroll: true });
     controls();
     run();
-    if (before !== drawn) {
+    if (painted !== drawn) {
       changes();
       fill();
       await draw();

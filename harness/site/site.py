@@ -17,10 +17,11 @@ from harness import __version__
 from harness.history import History, MachineClass, State
 from harness.model import ConfigurationError
 from harness.report import page as report_page
+from harness.report.figures.configuration import config
 from harness.report.figures.expressions import FORMATS
 from harness.report.figures.scale import value_text
 from harness.report.figures.style import DARK, DASHES, LIGHT, SHAPES
-from harness.report.figures.vega import X_SHAPE, config
+from harness.report.figures.vega import X_SHAPE
 from harness.report.history import ORDER
 from harness.report.page.charts import bundle
 from harness.report.page.embed import json_of, policy, script, text_of

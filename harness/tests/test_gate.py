@@ -18,7 +18,7 @@ from harness.recipe import Secrets, plan_of_recipe
 from harness.run import unmeasured
 from harness.store import read_recipe, read_run
 from harness.tests.builders import MACHINE, RunBuilder, cell, closed
-from harness.tests.commands import gatebench
+from harness.tests.commands import called, gatebench
 
 ALIKE = ("uvicorn", "--scenario", "hello", "--blocks", "6")
 OPTIONS = ("--scenario", "hello", "--duration", "1s", "--warmup", "1s")
@@ -187,7 +187,7 @@ def test_packages_stand_in_place_of_a_sides_own():
         ),
         (["uvicorn", "--blocks", "5"], "a gate needs 6"),
         (["uvicorn", "--budget", "30s"], "a gate needs 6|takes about"),
-        (["uvicorn", "--threshold", "1%"], "below all that matters"),
+        (["uvicorn", "--threshold", "1%"], "is not above what matters"),
         (["uvicorn", "--threshold", "p50=4%"], r"not be narrower than 5\.0%"),
         (["uvicorn", "--threshold", "p99=50%"], "'p99' is not a metric that gates"),
         (["uvicorn", "--summary", "no/such/folder.md"], "there is no folder no/such"),
@@ -265,7 +265,7 @@ def test_threshold_is_kept_with_the_run_and_holds_when_it_is_reported_again(gate
     _, document, _ = gate(slower(1.2), *ALIKE, "--threshold", "30%")
     run = read_run(tmp_path / document["run"])
     assert set(run.facts["deltas"].values()) == {0.3}
-    again = gatebench("report", str(run.path), "--json", cwd=tmp_path)
+    again = called("report", str(run.path), "--json", cwd=tmp_path)
     verdicts = {it["metric"]: it["verdict"] for it in again.document["comparisons"]}
     assert verdicts["throughput"] == "equivalent"
 

@@ -140,12 +140,15 @@ def test_overview_is_filtered_sorted_and_restored_by_its_address(read, board, hi
     form.get_by_role("button", name="Show all").click()
     assert len(shown(reader)) == 12
     form.get_by_label("Sort").select_option("best at hello (10 users)")
-    order = [it for it in shown(reader) if it in {
-        found.id for topic, found in board.entries
-        if topic.scenario == "hello" and found.series.key.reference
-    }]  # fmt: skip
-    values = {it.id: it.series.valued[-1].value for _, it in board.entries}
-    assert [values[it] for it in order] == sorted((values[it] for it in order), reverse=True)
+    # the reference is 1 times itself, whatever its figure is
+    values = {
+        it.id: it.series.valued[-1].value if it.series.key.reference else 1.0
+        for topic, it in board.entries
+        if topic.scenario == "hello"
+    }
+    order = [values[it] for it in shown(reader) if it in values]
+    assert order == sorted(order, reverse=True)
+    assert 1.0 in order
 
     another = history.machines[1]
     form.get_by_label("Machine class").select_option(another.id)
@@ -163,10 +166,12 @@ def test_graph_overlays_servers_and_its_address_brings_them_back(read, board, tm
     page.locator(f'.tile[data-series="{mine.id}"] a').click()
     assert page.locator("h1:visible").inner_text() == "uvicorn: hello (10 users), throughput"
     drawn(reader, "-12.4%")
+    assert page.evaluate("document.activeElement.id") == "graph-title"
     page.get_by_text("Compare with").click()
-    assert page.get_by_label(f"{REFERENCE} (the reference)").is_disabled()
+    assert page.get_by_label(f"{REFERENCE} (no ratio)").is_disabled()
     for name in others:
         page.get_by_label(name, exact=True).check()
+    assert page.evaluate("document.activeElement.type") == "checkbox"  # and not lost
     drawn(reader, *others)
     found = rows(reader, tmp_path)
     for name in ("uvicorn", *others):

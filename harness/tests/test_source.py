@@ -131,6 +131,19 @@ def test_copy_has_what_git_would_keep_and_what_is_new(project):
     assert not names & {"gone.py", "build", "old.so"}
 
 
+def test_whatever_git_tracks_is_part_of_the_digest(project):
+    (project / "venv").mkdir()
+    (project / "venv" / "module.py").write_text("first")
+    commit(project)
+    wanted = []
+    for text in ("second", "third"):
+        (project / "venv" / "module.py").write_text(text)  # both are called dirty
+        package = package_of(str(project))
+        assert (copy_of(package) / "venv" / "module.py").read_text() == text
+        wanted.append(package.requirement)
+    assert wanted[0] != wanted[1]
+
+
 def test_folder_that_is_no_checkout_is_copied_without_caches(project):
     for name in ("__pycache__", ".venv", "node_modules"):
         (project / name).mkdir()
@@ -148,7 +161,9 @@ def test_branch_is_the_commit_that_it_is_at_now(project):
     (project / "tiny_pkg.py").write_text("what = 'second'\n")
     second = commit(project)
     address = f"tiny-pkg@git+file://{project}"
-    for said, head in (("", second), ("@main", second), ("@v1", first), (f"@{first}", first)):
+    branch, tag = "@refs/heads/main", "@refs/tags/v1"
+    refs = (("", second), ("@main", second), (branch, second), ("@v1", first), (tag, first))
+    for said, head in (*refs, (f"@{first}", first)):
         package = package_of(address + said)
         assert package.requirement == f"tiny-pkg @ git+file://{project}@{head}"
         assert package.note.endswith(f"commit {head}")
@@ -193,6 +208,8 @@ def test_folder_has_to_say_its_name(tmp_path):
     assert package_of(str(tmp_path)).requirement.startswith("old @ ")
     (tmp_path / "setup.cfg").write_text("[metadata]\nname = other\n")
     assert package_of(str(tmp_path)).requirement.startswith("other @ ")
+    (tmp_path / "pyproject.toml").write_text("[tool.poetry]\nname = 'poet'\n")
+    assert package_of(str(tmp_path)).requirement.startswith("poet @ ")
     (tmp_path / "pyproject.toml").write_text("[project\n")
     with pytest.raises(ConfigurationError, match="its name cannot be read"):
         package_of(str(tmp_path))
