@@ -73,7 +73,7 @@ for end in ("low", "high"):
     waiting[f"overlapped_{end}"] = show.numbers(waiting[f"throughput_per_s_{end}"]) * wait_s
 show.say(
     f"Run {show.code(measured.run.path.name)}: {len(waiting)} cells that wait, "
-    f"{measured.run.facts['blocks']} block(s)."
+    f"{show.plural(measured.run.facts['blocks'], 'block')}."
 )
 
 # %% [markdown]

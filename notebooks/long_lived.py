@@ -74,7 +74,7 @@ lasting = lasting.assign(
 )
 show.say(
     f"Run {show.code(measured.run.path.name)}: {len(lasting)} cells with long-lived connections, "
-    f"{measured.run.facts['blocks']} block(s)."
+    f"{show.plural(measured.run.facts['blocks'], 'block')}."
 )
 
 # %% [markdown]

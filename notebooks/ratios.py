@@ -6,60 +6,55 @@ mark to look at, no verdict: one run alone never is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import show
-from scipy import stats
 
 METRICS = (
     "throughput_per_s", "p50_s", "p90_s", "p99_s", "server_cpu_s_per_1k", "server_pss_bytes",
 )  # fmt: skip
-SERIES = [*show.LOAD, *show.SERVER]
-CONFIDENCE = 0.99  # of two intervals that are not to overlap, between many runs and servers
 LEAST = 0.05  # a step that matters
-MACHINE = ("cpu", "cpus_usable", "cores", "memory_bytes", "hypervisor")
-COLUMNS = [*SERIES, "run", "ratio", "low", "high", "pairs", "versions", "reference_versions"]
+LOAD = ["scenario", "load"]
+SERIES = [*LOAD, "server"]
+COLUMNS = [
+    *SERIES, "run", "ratio", "low", "high", "pairs", "versions", "reference_versions", "kernel",
+]  # fmt: skip
 
 
-def machine_class(machine: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What must be alike in runs that stand in one series; the number of CPUs, not which."""
-    usable = machine.get("cpus_usable", ())
-    known = {**machine, "cpus_usable": len(usable)}
-    return tuple(known.get(name) for name in MACHINE)
+def contender(key: Any, several: Sequence[Any]) -> str:
+    """The name of a series' server, with what else tells it from the others of `several` keys."""
+    rivals = [it for it in several if it.server == key.server]
+    parts = [key.server]
+    if len({it.app for it in rivals}) > 1:
+        parts.append(key.app)
+    if len({(it.workers, it.threads) for it in rivals}) > 1:
+        parts.append(show.plural(key.workers, "worker"))
+        parts += [show.plural(key.threads, "thread")] if key.threads else []
+    return f"{parts[0]} ({', '.join(parts[1:])})" if parts[1:] else parts[0]
 
 
-def usual_reference(trials: pd.DataFrame) -> str | None:
-    """The server that stands in the most runs and loads beside others; None if none does."""
-    own = _own(trials)
-    beside = own.groupby(["run", *show.LOAD], dropna=False)["server"].transform("nunique") > 1
-    times = own[beside].drop_duplicates(["run", *show.LOAD, "server"])["server"].value_counts()
-    most = sorted(str(server) for server in times[times == times.max()].index)
-    return most[0] if most else None
+def ratios(series: Sequence[Any], metric: str) -> pd.DataFrame:
+    """A row for each run and series of `History.series` that is a ratio, oldest first.
 
-
-def ratios(trials: pd.DataFrame, reference: str, metric: str) -> pd.DataFrame:
-    """A row for each run, load and server: `metric` as a ratio to the reference's.
-
-    In each block ln(server / reference) is taken of trials that may be ranked; `ratio` is their
-    mean, `low` and `high` its interval by Student's t (missing with one pair).
+    `ratio` is the geometric mean over the run's blocks, `low` and `high` its 99 % interval by
+    Student's t (missing with one pair). Runs in which it has none are left out.
     """
-    own = _own(trials)
-    base = own[own["server"] == reference].drop_duplicates(["run", "block", *show.LOAD])
-    base = base[["run", "block", *show.LOAD, metric, "versions"]]
-    other = own[own["server"] != reference]
-    beside = other.merge(base, on=["run", "block", *show.LOAD], suffixes=("", "_reference"))
-    over, under = (show.numbers(beside[name]) for name in (metric, f"{metric}_reference"))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        beside["d"] = np.log(over / under)
-    beside = beside[np.isfinite(beside["d"])]
+    own = [it for it in series if it.key.reference and it.metric.column == metric]
+    keys = [it.key for it in own]
     rows = [
-        dict(zip([*SERIES, "run"], key, strict=True)) | _estimate(group)
-        for key, group in beside.groupby([*SERIES, "run"], sort=False, dropna=False)
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+        (it.key.scenario, it.key.load, contender(it.key, keys), point.run,
+         point.value, point.low, point.high, point.blocks,
+         point.subject.versions, point.beside.versions, point.conditions.get("kernel"))
+        for it in own
+        for point in it.points
+        if point.value is not None
+    ]  # fmt: skip
+    found = pd.DataFrame(rows, columns=COLUMNS)
+    numbers = ["ratio", "low", "high"]
+    found[numbers] = found[numbers].astype(float)
+    return found
 
 
 def steps(series: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +68,7 @@ def steps(series: pd.DataFrame) -> pd.DataFrame:
     apart = (series["low"] > earlier["high"]) | (series["high"] < earlier["low"])
     found = series.assign(
         change=change, before=earlier["run"], versions_before=earlier["versions"],
-        reference_versions_before=earlier["reference_versions"],
+        reference_versions_before=earlier["reference_versions"], kernel_before=earlier["kernel"],
     )  # fmt: skip
     return found[apart & (change.abs() >= LEAST)]
 
@@ -85,20 +80,3 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
-
-
-def _own(trials: pd.DataFrame) -> pd.DataFrame:
-    """What may be ranked and is no placebo."""
-    return trials[trials["verdict"].isin(show.RANKED) & trials["twin_of"].isna()]
-
-
-def _estimate(group: pd.DataFrame) -> dict[str, Any]:
-    d = group["d"].to_numpy(dtype=float)
-    half = np.nan
-    if len(d) > 1:
-        half = stats.t.ppf((1 + CONFIDENCE) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
-    return {
-        "ratio": np.exp(d.mean()), "low": np.exp(d.mean() - half), "high": np.exp(d.mean() + half),
-        "pairs": len(d), "versions": group["versions"].iloc[-1],
-        "reference_versions": group["versions_reference"].iloc[-1],
-    }  # fmt: skip

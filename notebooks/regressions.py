@@ -12,12 +12,13 @@
 # ---
 
 # %% [markdown]
-# # Several runs over time: what has changed?
+# # Over releases and over time: what has changed?
 #
-# Each server is shown as a ratio to a *reference server of the same run*: what the machine did to
-# all of them cancels. A vertical line marks a step: the 99 % intervals of two runs that follow each
-# other do not overlap, and the ratio changed by 5 % or more. One run alone is at most *suspect*;
-# `gatebench history` judges many.
+# First what releases did, from runs that measured several versions of a server beside each other;
+# then several runs over time. Each server is shown as a ratio to a *reference server of the same
+# run*: what the machine did to all of them cancels. A vertical line marks a step: the 99 %
+# intervals of two runs that follow each other do not overlap, and the ratio changed by 5 % or more.
+# One run alone is at most *suspect*; `gatebench history` judges many.
 #
 # Runs of different machines are never put together: those of the newest run's machine are shown.
 
@@ -25,20 +26,23 @@
 run: str = ""  # the newest run to look at; "" is the newest of all
 results: str = "../results"  # where runs are kept
 runs: str = ""  # names or folders of runs, with commas between; "" is all of `results`
-reference: str = ""  # the server to divide by; "" is the one that most runs have
+reference: str = ""  # the server to divide by; "" is of each load the first beside others
 metric: str = "throughput_per_s"  # or p50_s, p90_s, p99_s, server_cpu_s_per_1k, server_pss_bytes
 last: int = 40  # runs at most, the newest
+releases: str = "../results/releases"  # a history of versions; "" leaves them out
 
 # %%
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import show
-from ratios import METRICS, SERIES, changed, machine_class, ratios, steps, usual_reference
+import versions
+from ratios import LOAD, METRICS, SERIES, changed, ratios, steps
 
-from harness import UnreadableRunError, load_run, load_runs
+from harness import History, UnreadableRunError, load_run
 
 FEW = 21  # points; with less, history calls its state "collecting"
 
@@ -46,6 +50,63 @@ FEW = 21  # points; with less, history calls its state "collecting"
 if metric not in METRICS:
     show.stop(f"There is no metric {show.code(metric)}; there are {show.names(METRICS)}.")
 
+# %% [markdown]
+# ## Releases
+#
+# Each panel is a server: its releases, as a ratio to the reference server of the same run with
+# the 99 % interval. Vertical lines mark releases that were told from the one before, after Holm's
+# correction over all steps of a run's scenario. Machines are never mixed: each is shown alone.
+
+# %%
+published = History((), ())
+if releases:
+    with show.readable():
+        published = History.load(releases)
+if not published.records:
+    show.say(f"No history of releases in {show.code(releases)}.")
+for machine in published.machines:
+    lineages = published.lineages(machine.id)
+    measured = versions.releases(lineages)
+    if measured.empty:
+        continue
+    show.say(f"On {show.plain(machine.text)}.")
+    own = measured[(measured["metric"] == metric) & measured["value"].notna()]
+    for (scenario, load), part in own.groupby(["scenario", "load"], sort=False):
+        servers = list(dict.fromkeys(part["server"]))
+        figure, axes = plt.subplots(
+            1, len(servers), figsize=(2.6 * len(servers) + 0.6, 3.2), squeeze=False
+        )
+        for panel, server in zip(axes[0], servers, strict=True):
+            rows = part[part["server"] == server].reset_index(drop=True)
+            ratio = show.numbers(rows["ratio"])  # NaN leaves a gap
+            low, high = show.numbers(rows["low"]), show.numbers(rows["high"])
+            at = np.arange(len(rows))
+            panel.plot(at, ratio, color=show.BLUE, linewidth=1, marker="o", markersize=4)
+            panel.vlines(at, low, high, color=show.BLUE, linewidth=1)
+            for place in at[rows["verdict"].isin(("better", "worse"))]:
+                panel.axvline(place - 0.5, color=show.RED, linestyle=":", linewidth=1.2)
+            panel.set_yscale("log")
+            show.few(panel.yaxis, [*ratio, *(1.2 * it for it in ratio)])
+            panel.set_xticks(at, rows["version"], rotation=60, ha="right")
+            panel.set_title(server)
+        axes[0][0].set_ylabel(f"{metric} / reference's")
+        figure.suptitle(f"{scenario} ({load})")
+        about = f"{scenario}: {metric} of {len(servers)} servers by release, over the reference's"
+        show.figure(figure, about)
+    sentences = list(versions.told(measured))
+    show.say(*sentences or ["No release was told from the one before by any judged figure."])
+    judged = measured[measured["judged"]]
+    show.say(
+        f"{len(judged)} steps were judged: {judged['verdict'].eq('equivalent').sum()} are "
+        f"equivalent and {judged['verdict'].eq('inconclusive').sum()} cannot be told."
+    )
+
+# %% [markdown]
+# ## Runs
+#
+# Runs of this folder, over time.
+
+# %%
 with show.readable():
     newest = load_run(run or None, results).run
 if runs:
@@ -54,46 +115,43 @@ else:
     paths = sorted(path.parent for path in newest.path.parent.glob("*/run.json"))
     paths = [path for path in paths if path.name <= newest.path.name]
 
-known, unreadable = [], []
+known: list[Any] = []
+unreadable: list[str] = []
 for path in paths:
     try:
-        known.append(load_run(path, results).run)
+        known += History.of([load_run(path, results)]).records
     except UnreadableRunError as error:
         unreadable.append(str(error))
-alike = [
-    it for it in known
-    if machine_class(it.facts["machine"]) == machine_class(newest.facts["machine"])
-][-last:]  # fmt: skip
-show.say(f"{len(alike)} runs of this machine, the newest {show.code(newest.path.name)}.")
+for line in unreadable:
+    show.say(f"Left out: {show.plain(line)}")
+if not known:
+    show.stop("No run can be read.")
+machine = known[-1].machine_class
+alike = [it for it in known if it.machine_class == machine][-last:]
+show.say(f"{len(alike)} runs of this machine, the newest {show.code(alike[-1].run)}.")
 if len(known) > len(alike):
     show.say(
         f"{len(known) - len(alike)} runs are of other machines, or older than the last {last}."
     )
-for line in unreadable:
-    show.say(f"Left out: {show.plain(line)}")
-if not alike:
-    show.stop("No run can be read.")
 
 # %%
-with show.readable():
-    trials = show.defended(load_runs([it.path for it in alike]).trials)
-reference = reference or usual_reference(trials) or ""
-if not reference:
+entered = dict.fromkeys(cell.server for it in alike for cell in it.cells)
+if reference and reference not in entered:
+    show.stop(f"No run has the server {show.code(reference)}; there are {show.names(entered)}.")
+series = History(tuple(alike), ()).series(machine.id, reference or None)
+if not any(it.key.reference for it in series):
     show.stop(
-        "No run has two servers that may be ranked under the same load, so there is no ratio. "
+        "No run has two servers under the same load, so there is no ratio. "
         "One that has: `gatebench run uvicorn gunicorn-uvicorn --blocks 8`"
     )
-if reference not in set(trials["server"]):
-    show.stop(
-        f"No run has the server {show.code(reference)}; there are {show.names(trials['server'])}."
-    )
-found = ratios(trials, reference, metric)
+found = ratios(series, metric)
 if found.empty:
     show.stop(
-        f"In no run could another server be divided by {show.code(reference)}: both need a trial "
-        "that may be ranked, in the same block and under the same load."
+        "In no run could a server be divided by another: both need a trial that may be ranked, in "
+        "the same block and under the same load."
     )
-show.say(f"Divided by {show.code(reference)} of the same run and block: {show.code(metric)}.")
+references = dict.fromkeys(it.key.reference for it in series if it.key.reference)
+show.say(f"Divided by {show.names(references)} of the same run and block: {show.code(metric)}.")
 
 # %% [markdown]
 # ## Ratios over time
@@ -101,52 +159,41 @@ show.say(f"Divided by {show.code(reference)} of the same run and block: {show.co
 # A mark without a whisker is of a single block: it has no interval, and nothing is said of it.
 
 # %%
-order = [it.path.name for it in alike]
-created = {it.path.name: str(it.facts.get("created", ""))[:16].replace("T", " ") for it in alike}
+order = [it.run for it in alike]
+created = {it.run: it.created[:16].replace("T", " ") for it in alike}
 marked = []
-for title, load in show.loads(found):
+for (scenario, load), part in found.groupby(LOAD, sort=False):
     figure, panel = plt.subplots(figsize=(11, 4.2))
-    for number, (_, rows) in enumerate(load.groupby(SERIES, sort=False, dropna=False)):
-        series = rows.sort_values("run", key=lambda names: names.map(order.index))
-        at = series["run"].map(order.index).to_numpy()
-        ratio, low, high = (show.numbers(series[name]) for name in ("ratio", "low", "high"))
+    for number, (server, rows) in enumerate(part.groupby("server", sort=False)):
+        at = rows["run"].map(order.index).to_numpy()
+        ratio, low, high = (show.numbers(rows[name]) for name in ("ratio", "low", "high"))
         color = plt.get_cmap("tab10")(number % 10)
-        panel.plot(at, ratio, color=color, linewidth=1, label=series["who"].iloc[0])
+        panel.plot(at, ratio, color=color, linewidth=1, label=server)
         single = np.isnan(low)
         panel.vlines(at[~single], low[~single], high[~single], color=color, linewidth=1)
         panel.scatter(at[~single], ratio[~single], 22, color=color, zorder=3)
         panel.scatter(at[single], ratio[single], 22, "white", edgecolors=color, zorder=3)
-        stepped = steps(series)
+        stepped = steps(rows)
         for place in stepped["run"].map(order.index):
             panel.axvline(place - 0.5, color=show.RED, linestyle=":", linewidth=1.2)
         marked.append(stepped)
     panel.axhline(1, color=show.INK, linewidth=1)
     panel.set_yscale("log")
-    show.few(panel.yaxis, [1.0, *show.numbers(load["ratio"])])
+    show.few(panel.yaxis, [1.0, *show.numbers(part["ratio"])])
     panel.set_xticks(range(len(order)), [created[name] for name in order], rotation=35, ha="right")
     panel.set_xlim(-0.5, len(order) - 0.5)
-    panel.set_title(title)
-    panel.set_ylabel(f"{metric} / that of {reference}"[:60])
+    panel.set_title(f"{scenario} ({load})")
+    panel.set_ylabel(f"{metric} / reference's")
     panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    show.figure(figure, f"{title}: {metric} of each server over that of {reference}, by run")
+    show.figure(figure, f"{scenario}: {metric} of each server over the reference's, by run")
 
 # %% [markdown]
 # ## Table
 
 # %%
-for _title, load in show.loads(found):
+for _, part in found.groupby(LOAD, sort=False):
     show.table(
-        pd.DataFrame(
-            {
-                "run": load["run"],
-                "scenario": load["scenario"],
-                "server": load["who"],
-                "ratio": load["ratio"],
-                "low": load["low"],
-                "high": load["high"],
-                "pairs": load["pairs"],
-            }
-        ),
+        part[["run", "scenario", "server", "ratio", "low", "high", "pairs"]],
         ratio=show.ratio,
         low=show.ratio,
         high=show.ratio,
@@ -159,7 +206,6 @@ for _title, load in show.loads(found):
 # %%
 marks = pd.concat(marked, ignore_index=True)
 followed = found.groupby(SERIES, dropna=False)["run"].nunique()
-kernels = {it.path.name: str(it.facts["machine"].get("kernel")) for it in alike}
 
 
 def why(step: pd.Series) -> str:
@@ -171,7 +217,7 @@ def why(step: pd.Series) -> str:
         said.append(f"its versions changed: {show.names(own)}")
     if base:
         said.append(f"so did the reference's, which may be all of it: {show.names(base)}")
-    if kernels[step["before"]] != kernels[step["run"]]:
+    if step["kernel_before"] != step["kernel"]:
         said.append("the kernel changed, too")
     return "; ".join(said) or (
         "no version changed, neither its own nor the reference's: look for what else did"
@@ -194,7 +240,7 @@ elif marks.empty:
     )
 for step in marks.to_dict("records"):
     show.say(
-        f"{show.code(step['who'])} ({show.plain(step['scenario'])}): {metric} went "
+        f"{show.code(step['server'])} ({show.plain(step['scenario'])}): {metric} went "
         f"{'up' if step['change'] > 0 else 'down'} by {show.share(abs(step['change']))} from run "
         f"{show.code(step['before'])} to {show.code(step['run'])}, against the reference; "
         f"{why(pd.Series(step))}."
@@ -204,7 +250,7 @@ for name, together in {str(key): rows for key, rows in marks.groupby("run")}.ite
     if len(there) > 2 and len(together) > len(there) / 2:
         show.say(
             f"{len(together)} of {len(there)} series step in run {show.code(name)}: that is one "
-            f"event, most likely of the reference {show.code(reference)} or the machine."
+            f"event, most likely of the reference or the machine."
         )
 if followed.max() >= 2 and followed.max() < FEW:
     show.say(

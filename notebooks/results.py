@@ -49,8 +49,9 @@ if scenario:
 facts = measured.run.facts
 machine = facts["machine"]
 show.say(
-    f"Run {show.code(measured.run.path.name)}: {len(cells)} cells in {facts['blocks']} block(s), "
-    f"{facts['timing']['duration_s']:g} s each after {facts['timing']['warmup_s']:g} s of warm-up.",
+    f"Run {show.code(measured.run.path.name)}: {show.plural(len(cells), 'cell')} in "
+    f"{show.plural(facts['blocks'], 'block')}, {facts['timing']['duration_s']:g} s each after "
+    f"{facts['timing']['warmup_s']:g} s of warm-up.",
     f"Machine: {show.plain(str(machine['cpu']))}, {len(machine['cpus_usable'])} CPUs, Python "
     f"{show.plain(str(machine['python']))}.",
 )

@@ -273,6 +273,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def plural(value: float, what: str) -> str:
+    """A whole number of things: 1 block, 8 blocks."""
+    return f"{value:,.0f} {what}" + "s" * (value != 1)
+
+
 def number(value: float) -> str:
     """Three digits."""
     return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -19,6 +19,7 @@ from harness.machine import require_linux
 from harness.model import ConfigurationError
 from harness.plan import Plan
 from harness.recipe import recipe
+from harness.report.units import plural
 from harness.writer import RunWriter
 
 
@@ -33,7 +34,7 @@ def do_compare(arguments: argparse.Namespace) -> int:
     injected = "" if arguments.inject is None else f"+{arguments.inject}"
     plan = duel(arguments.a, f"{arguments.b}{injected}", arguments)
     if plan.blocks < FEWEST:
-        say(f"{plan.blocks} block(s) give numbers and no verdict: that needs {FEWEST}")
+        say(f"{plural(plan.blocks, 'block')} give numbers and no verdict: that needs {FEWEST}")
     run_path, ending = measured(plan, arguments, may_extend=arguments.extend)
     run, frames = frames_of(run_path)
     publish(run, frames, arguments.json)

@@ -10,7 +10,7 @@ from harness.commands.console import DONE, print_json, say
 from harness.commands.publication import publish, whole_document
 from harness.export.formats import Format, export, formats_of
 from harness.model import ConfigurationError
-from harness.report.readme import splice
+from harness.report.readme import block, splice
 from harness.results import Results, load_run, load_runs
 from harness.store import newest_run
 
@@ -32,7 +32,7 @@ def do_report(arguments: argparse.Namespace) -> int:
         whole = loaded[0] if len(loaded) == 1 else load_runs(paths)
         _export(whole, formats, arguments.export_dir or whole.run.path / "export")
     if arguments.splice is not None:
-        splice(arguments.splice, loaded[0])
+        splice(arguments.splice, block(loaded[0]))
         say(f"spliced into {arguments.splice}")
     if arguments.json:
         print_json(documents[0] if len(documents) == 1 else {"schema": 1, "runs": documents})

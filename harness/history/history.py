@@ -9,7 +9,7 @@ for series in history.series(history.machines[0].id):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,11 @@ from typing import TypeVar
 from harness.history.archive import USUAL, Archive, Decision
 from harness.history.change import Change, Series, judge
 from harness.history.machine import MachineClass
-from harness.history.record import Record
+from harness.history.record import Record, record_of
+from harness.history.release import Lineage, newest
 from harness.history.series import lines
 from harness.model import ConfigurationError
+from harness.results import Results
 
 Found = TypeVar("Found")
 
@@ -41,6 +43,15 @@ class History:
         archive = Archive(Path(folder))
         return cls(tuple(archive.records()), tuple(archive.decisions()))
 
+    @classmethod
+    def of(cls, several: Iterable[Results]) -> History:
+        """Of stored runs, oldest first, without decisions.
+
+        UnreadableRunError for one that is a search.
+        """
+        records = sorted(map(record_of, several), key=lambda it: it.created)
+        return cls(tuple(records), ())
+
     @cached_property
     def machines(self) -> tuple[MachineClass, ...]:
         """The machine classes, that of the newest run first."""
@@ -58,6 +69,13 @@ class History:
     def series(self, machine: str, reference: str | None = None) -> list[Series]:
         """All series of a machine class, by its whole id; `reference` as in `series.lines`."""
         return judge(lines(self.records, machine, reference), self.decisions)
+
+    def lineages(self, machine: str, reference: str | None = None) -> list[Lineage]:
+        """What releases changed on a machine class, as far as runs measured several versions.
+
+        Of several runs of the same versions' server and load the last one's.
+        """
+        return newest(self.runs(machine), reference)
 
     def change(self, begin: str, series: Sequence[Series]) -> Change:
         """The change of these series whose id begins so; ConfigurationError if none or several."""

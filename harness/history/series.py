@@ -64,7 +64,7 @@ class Key:
         """The load in words."""
         if self.model == "closed":
             return f"{self.users} users"
-        return f"{self.rate_per_s:g}/s {self.arrivals}"
+        return f"{self.rate_per_s:g}/s {self.arrivals}, at most {self.users}"
 
     @property
     def text(self) -> str:
@@ -126,33 +126,33 @@ def lines(records: Sequence[Record], machine: str, reference: str | None = None)
     an empty one there are figures only.
     """
     own = [record for record in records if record.machine_class.id == machine]
-    measured: dict[Key, list[Point]] = {}
+    found: dict[Key, list[Point]] = {}
     chosen: dict[object, str] = {}
     for record in own:
         if reference is None:
-            chosen = _references(record) | chosen
-        for cell in _cells(record):
+            chosen = references(record) | chosen
+        for cell in measured(record):
             name = chosen.get(LOAD(cell), reference or "")
-            other = _beside(record, cell, name)
+            other = beside(record, cell, name)
             for metric in KEPT:
                 key = Key.of(machine, cell, metric, other.server if other else "")
                 point = (
-                    _ratio(record, cell, other, metric) if other else _figure(record, cell, metric)
+                    ratio(record, cell, other, metric) if other else figure(record, cell, metric)
                 )
-                measured.setdefault(key, []).append(point)
+                found.setdefault(key, []).append(point)
     metrics = {metric.name: metric for metric in KEPT}
-    return [Line(key, metrics[key.metric], tuple(points)) for key, points in measured.items()]
+    return [Line(key, metrics[key.metric], tuple(points)) for key, points in found.items()]
 
 
-def _cells(record: Record) -> list[CellRecord]:
+def measured(record: Record) -> list[CellRecord]:
     """A server that was entered a second time is there to be compared with itself, once."""
     return [cell for cell in record.cells if cell.twin_of is None]
 
 
-def _references(record: Record) -> dict[object, str]:
+def references(record: Record) -> dict[object, str]:
     """A server for each load under which the run measured two or more."""
     loads: dict[object, list[str]] = {}
-    for cell in _cells(record):
+    for cell in measured(record):
         if any(value is not None for value in cell.figures.get("throughput", ())):
             loads.setdefault(LOAD(cell), []).append(cell.server)
     several = {load: names for load, names in loads.items() if len(set(names)) > 1}
@@ -162,14 +162,14 @@ def _references(record: Record) -> dict[object, str]:
     }
 
 
-def _beside(record: Record, cell: CellRecord, reference: str) -> CellRecord | None:
+def beside(record: Record, cell: CellRecord, reference: str) -> CellRecord | None:
     """The reference's cell of the run under the same load, with the budget most like this one's.
 
     None if there is none, and for the reference itself.
     """
     if cell.server == reference:
         return None
-    rivals = [it for it in _cells(record) if it.server == reference and LOAD(it) == LOAD(cell)]
+    rivals = [it for it in measured(record) if it.server == reference and LOAD(it) == LOAD(cell)]
     alike = attrgetter("workers", "threads", "app")
     return max(
         rivals,
@@ -178,7 +178,8 @@ def _beside(record: Record, cell: CellRecord, reference: str) -> CellRecord | No
     )
 
 
-def _figure(record: Record, cell: CellRecord, metric: Metric) -> Point:
+def figure(record: Record, cell: CellRecord, metric: Metric) -> Point:
+    """A cell's figure as it was measured."""
     values = np.array(list(_by_block(cell, metric).values()))
     if not len(values):
         return _point(record, cell, None, why=_why(record, cell))
@@ -186,7 +187,8 @@ def _figure(record: Record, cell: CellRecord, metric: Metric) -> Point:
     return _point(record, cell, None, (float(np.median(values)), *ends), len(values))
 
 
-def _ratio(record: Record, cell: CellRecord, other: CellRecord, metric: Metric) -> Point:
+def ratio(record: Record, cell: CellRecord, other: CellRecord, metric: Metric) -> Point:
+    """A cell's figure over another's, of the blocks in which both were measured."""
     its, mine = _by_block(other, metric), _by_block(cell, metric)
     shared = sorted(its.keys() & mine.keys())
     if not shared:

@@ -52,6 +52,13 @@ def history(made: argparse.ArgumentParser) -> None:
     option("--url", type=_address, metavar="URL", help="where it will be, for its feed")
     _reference(option)
 
+    option = command("releases", "what each release changed, of servers measured in versions")
+    _view(option)
+    option(
+        "--splice", type=Path, metavar="FILE",
+        help="put the table between <!-- releases --> and <!-- /releases --> of a Markdown file",
+    )  # fmt: skip
+
     for name, about in CHOICES.items():
         option = command(name, about)
         option("change", nargs="+", metavar="CHANGE", help="the id that `check` shows")

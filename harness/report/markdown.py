@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analyze import records
 from harness.report import units
-from harness.report.escape import safe
+from harness.report.escape import code, safe
 from harness.report.figures.figure import Figure
 from harness.report.sheet import NONE, Sheet, sheet_markdown
 from harness.report.table import columns_for, legend, load_text, log_lines, ranking, remarks
@@ -60,7 +60,7 @@ def markdown(
     for row in records(cells.drop_duplicates("server")):
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         notes = "".join(f"\n- {safe(note)}" for note in row["notes"])
-        command = f"\n- `{_code(shlex.join(row['argv']))}`" if row["argv"] else ""
+        command = f"\n- `{code(shlex.join(row['argv']))}`" if row["argv"] else ""
         parts.append(
             f"**{safe(row['server'])}**, Python {row['python'] or units.NOTHING}: "
             f"{safe(versions) or 'not installed'}{command}{notes}"
@@ -91,12 +91,8 @@ def _figures(figures: Sequence[Figure]) -> list[str]:
 
 def made_by(run: StoredRun) -> str:
     """The command that made a run, to stand between backticks."""
-    return _code(shlex.join(run.facts["command"]))
+    return code(shlex.join(run.facts["command"]))
 
 
 def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _code(text: str) -> str:
-    return "".join(char if char.isprintable() and char != "`" else "'" for char in text)

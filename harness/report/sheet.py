@@ -62,8 +62,8 @@ def print_sheet(sheet: Sheet, console: Console) -> None:
     console.print()
 
 
-def sheet_markdown(sheet: Sheet) -> str:
-    """As a section of a report."""
+def sheet_table(sheet: Sheet) -> str:
+    """Its table alone, as Markdown."""
     lines = [
         _line([head.text for head in sheet.heads]),
         _line(["---:" if head.right else "---" for head in sheet.heads]),
@@ -71,7 +71,12 @@ def sheet_markdown(sheet: Sheet) -> str:
     for number, row in enumerate(sheet.rows):
         texts = [safe(text) for text in row]
         lines.append(_line([f"**{text}**" if number == sheet.marked else text for text in texts]))
-    parts = [f"## {safe(sheet.title)}", "\n".join(lines)]
+    return "\n".join(lines)
+
+
+def sheet_markdown(sheet: Sheet) -> str:
+    """As a section of a report."""
+    parts = [f"## {safe(sheet.title)}", sheet_table(sheet)]
     if sheet.findings:
         parts.append("\n".join(f"- **{safe(line)}**" for line in sheet.findings))
     if sheet.notes:

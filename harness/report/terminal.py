@@ -162,7 +162,8 @@ def run_lines(run: StoredRun, cells: pd.DataFrame) -> list[str]:
         *_ceilings(run),
         f"sampling cost at most {units.cpu(cost)} % of one CPU, on the generator's side",
         *noise_lines(run, records(cells)),
-        f"seed {run.facts['seed']}, {run.facts['blocks']} block(s); the run is {run.ended}",
+        f"seed {run.facts['seed']}, {units.plural(run.facts['blocks'], 'block')}; "
+        f"the run is {run.ended}",
         *sitting_lines(run),
         *(f"note: {note}" for note in run.facts["notes"]),
     ]

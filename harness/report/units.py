@@ -68,6 +68,11 @@ def count(value: float | None) -> str:
     return NOTHING if missing(value) else f"{value:,.0f}"
 
 
+def plural(value: float, what: str) -> str:
+    """A whole number of things: 1 block, 8 blocks."""
+    return f"{value:,.0f} {what}" + "s" * (value != 1)
+
+
 def clock(value: float) -> str:
     """A time left, as people say it: 45 s, 3 min 20 s."""
     whole = max(0, round(value))
