@@ -57,9 +57,9 @@ def release_block(lineages: Lineages) -> str:
         lines.insert(0, safe(f"No release was told from another: {', '.join(quiet)}."))
     runs = {it.run.id: it.run for it in lineages}.values()
     lines += _itself(runs)
-    for told in dict.fromkeys(map(_origin, runs)):
-        commands = [f"`{code(it.command)}`" for it in runs if _origin(it) == told and it.command]
-        lines.append("\n  - ".join([told, *commands]))
+    for made in dict.fromkeys(map(_origin, runs)):
+        commands = [f"`{code(it.command)}`" for it in runs if _origin(it) == made and it.command]
+        lines.append("\n  - ".join([made, *commands]))
     return "\n\n".join([sheet_table(sheet), LEGEND, "\n".join(f"- {line}" for line in lines)])
 
 

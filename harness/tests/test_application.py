@@ -438,7 +438,6 @@ def test_own_wsgi_application_is_held_to_its_status_under_load(flask, tmp_path):
     assert any("bad-status /flaky" in reason for reason in cell["reasons"])
 
 
-@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 def test_status_that_is_not_the_expected_one_fails_the_row_at_once(flask, tmp_path):
     finished = gatebench(
@@ -456,7 +455,6 @@ def test_status_that_is_not_the_expected_one_fails_the_row_at_once(flask, tmp_pa
     assert "gunicorn==0.0.999 does not exist" in reasons["gunicorn-sync@0.0.999"]
 
 
-@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 def test_application_that_cannot_be_imported_fails_with_its_own_log(flask, tmp_path):
     finished = gatebench(
@@ -470,7 +468,6 @@ def test_application_that_cannot_be_imported_fails_with_its_own_log(flask, tmp_p
     assert log[-1] == "  ModuleNotFoundError: No module named 'flask'"
 
 
-@pytest.mark.alone  # a verdict among other tests would be theirs
 @pytest.mark.servers
 def test_own_application_is_served(flask, tmp_path):
     with started(

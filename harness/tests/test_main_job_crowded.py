@@ -15,6 +15,7 @@ from harness.tests.commands import called, gatebench, served, started
 
 pytestmark = pytest.mark.servers
 
+DONE = (0, 3)  # what else runs here may make a trial worth nothing
 QUICK = ["--duration", "2s", "--warmup", "1s", "--json"]
 
 
@@ -28,7 +29,7 @@ def test_row_of_the_readme_is_a_server_in_five_lines(tmp_path):
         "run", "gunicorn-pywsgi", "--servers", "mine.toml", "--scenario", "hello", *QUICK,
         cwd=tmp_path,
     )  # fmt: skip
-    assert finished.code == 0, finished.err
+    assert finished.code in DONE, finished.err
     (cell,) = finished.document["cells"]
     assert cell["requests"] > 100
     builtin = called("list", "servers", "--json", cwd=tmp_path).document["servers"]
@@ -37,8 +38,9 @@ def test_row_of_the_readme_is_a_server_in_five_lines(tmp_path):
 
 def test_version_that_is_asked_for_is_the_one_measured(tmp_path):
     finished = gatebench("run", "gunicorn-sync@23", "--scenario", "hello", *QUICK, cwd=tmp_path)
-    assert finished.code == 0, finished.err
+    assert finished.code in DONE, finished.err
     assert finished.document["cells"][0]["versions"]["gunicorn"].startswith("23.")
+    assert finished.document["cells"][0]["requests"] > 100
 
 
 def test_scenario_runs_by_hand_with_plain_locust(tmp_path):
@@ -70,8 +72,9 @@ def test_a_row_of_the_users_own_is_measured(tmp_path):
     finished = gatebench(
         "run", "my-wsgiref", "--servers", "mine.toml", "--scenario", "hello", *QUICK, cwd=tmp_path
     )
-    assert finished.code == 0, finished.err
+    assert finished.code in DONE, finished.err
     assert finished.document["cells"][0]["server"] == "my-wsgiref"
+    assert finished.document["cells"][0]["requests"] > 100
 
 
 def test_second_run_right_after_a_killed_one_works(tmp_path):
@@ -80,7 +83,8 @@ def test_second_run_right_after_a_killed_one_works(tmp_path):
             first.communicate(timeout=4)
         first.kill()
     finished = gatebench("run", "uvicorn", "--scenario", "hello", *QUICK, cwd=tmp_path)
-    assert finished.code == 0, finished.err
+    assert finished.code in DONE, finished.err
+    assert finished.document["cells"][0]["requests"] > 100
     runs = sorted((tmp_path / "results").iterdir())
     assert len(runs) == 2
     shown = called("report", runs[0].name, cwd=tmp_path)
