@@ -44,6 +44,7 @@ from ratios import LOAD, METRICS, SERIES, changed, ratios, steps
 
 from harness import History, UnreadableRunError, load_run
 
+LEAST_SPAN = 1.5  # of the axis of a panel of releases
 FEW = 21  # points; with less, history calls its state "collecting"
 
 # %%
@@ -86,7 +87,13 @@ for machine in published.machines:
             for place in at[rows["verdict"].isin(("better", "worse"))]:
                 panel.axvline(place - 0.5, color=show.RED, linestyle=":", linewidth=1.2)
             panel.set_yscale("log")
-            show.few(panel.yaxis, [*ratio, *(1.2 * it for it in ratio)])
+            # noise is not to fill a panel: each spans a factor of LEAST_SPAN or more
+            ends = np.log([it for it in (*ratio, *low, *high) if np.isfinite(it)] or [1.0])
+            middle = (ends.min() + ends.max()) / 2
+            half = max((ends.max() - middle) * 1.1, np.log(LEAST_SPAN) / 2)
+            spanned = [float(it) for it in np.exp([middle - half, middle + half])]
+            panel.set_ylim(*spanned)
+            show.few(panel.yaxis, spanned)
             panel.set_xticks(at, rows["version"], rotation=60, ha="right")
             panel.set_title(server)
         axes[0][0].set_ylabel(f"{metric} / reference's")
@@ -163,8 +170,9 @@ order = [it.run for it in alike]
 created = {it.run: it.created[:16].replace("T", " ") for it in alike}
 marked = []
 for (scenario, load), part in found.groupby(LOAD, sort=False):
-    figure, panel = plt.subplots(figsize=(11, 4.2))
-    for number, (server, rows) in enumerate(part.groupby("server", sort=False)):
+    lines = part.groupby("server", sort=False)
+    figure, panel = plt.subplots(figsize=(11, max(4.2, 0.22 * len(lines) + 0.8)))
+    for number, (server, rows) in enumerate(lines):
         at = rows["run"].map(order.index).to_numpy()
         ratio, low, high = (show.numbers(rows[name]) for name in ("ratio", "low", "high"))
         color = plt.get_cmap("tab10")(number % 10)
