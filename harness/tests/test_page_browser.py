@@ -382,6 +382,9 @@ def test_figure_is_downloaded_as_drawn_and_as_data(read, tmp_path):
     reader = read()
     page = reader.open()
     figure = page.locator("#figures figure").first
+    # a browser forgets that a button was clicked if what comes of it takes seconds, and asks
+    figure.scroll_into_view_if_needed()
+    page.wait_for_function(DRAWN, arg=figure.element_handle())
     found = {}
     for kind in ("SVG", "PNG", "CSV"):
         with page.expect_download() as held:
