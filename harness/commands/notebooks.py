@@ -79,7 +79,7 @@ def _execute(
         return row | {"state": "failed", "reason": str(error)}
     say(f"{place} {notebook.name}: {done.page} ({time.monotonic() - began:.0f} s)")
     if done.nothing:
-        say(f"{place} {notebook.name} has nothing to show: {done.nothing}")
+        say(f"{place} {notebook.name} ends early: {done.nothing}")
     state = "nothing to show" if done.nothing else "done"
     found = {"notebook": str(done.notebook), "page": str(done.page), "state": state}
     return row | found | {"reason": done.nothing or None}

@@ -17,7 +17,8 @@ from harness.store import plain
 
 SAME, UNKNOWN = "=", "~"
 LEGEND = (
-    "In brackets the 99 % interval of the newer over the older, in the same blocks. "
+    "In brackets the interval of the newer over the older, in the same blocks: 99 %, or 99.5 % "
+    "where a run could be extended. "
     f"{SAME} is equivalent within what matters, {UNKNOWN} not told apart; better and worse hold "
     "for all steps of a run's scenario and load together at 1 % (Holm)."
 )

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from harness.history import History
 from harness.site import write_site
 from harness.site.board import Board
+from harness.tests.browser import AXE, NARROW, WIDE, chromium_alone, reading
 from harness.tests.histories import cell, record
 from harness.tests.sites import INVALID, REFERENCE, RISE, site_history
 from harness.tests.test_history_site import NASTY, entry, short
-from harness.tests.test_page_browser import AXE, CHROMIUM, FLAGS, NARROW, WIDE, Reader
 
 SHOWN = "tiles => tiles.filter(it => it.checkVisibility()).map(it => it.dataset.series)"
 DRAWN = """names => {
@@ -44,29 +43,14 @@ def page_file(history, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        # where it is ours to install, a test that was not run is a failure
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("apt-get install chromium")
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
-    ):
+    with chromium_alone() as browser:
         yield browser
 
 
 @pytest.fixture
 def read(chromium, page_file) -> Iterator[Any]:
-    readers: list[Reader] = []
-
-    def opened(file: Path = page_file, **context: Any) -> Reader:
-        readers.append(Reader(chromium, file, **context))
-        return readers[-1]
-
-    yield opened
-    for reader in readers:
-        assert reader.complaints == []  # a violation of the page's policy is one, too
-        assert {it.split(":")[0] for it in reader.asked} <= {"file", "blob", "data", "about"}
-        reader.context.close()
+    with reading(chromium, page_file) as opened:
+        yield opened
 
 
 def shown(reader):

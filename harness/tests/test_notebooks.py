@@ -16,13 +16,13 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from bs4 import BeautifulSoup
-from playwright.sync_api import sync_playwright
 
 from harness import histogram
 from harness.history import Archive
 from harness.model import ConfigurationError
 from harness.notebooks import Notebook, NotebookError, catalogue, execute, require_tools, values
 from harness.notebooks import execution as execution_room
+from harness.tests.browser import chromium_alone
 from harness.tests.builders import (
     GENERATOR,
     MIB,
@@ -37,7 +37,6 @@ from harness.tests.builders import (
 )
 from harness.tests.commands import gatebench, started
 from harness.tests.test_history_releases import run as versions_of_demo
-from harness.tests.test_web_ui import CHROMIUM, FLAGS
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 NAMES = ("blocking_io", "long_lived", "regressions", "results")
@@ -291,10 +290,7 @@ def test_four_notebooks_make_pages_that_stand_alone_and_run_nothing(run, tmp_pat
     rows = finished.document["notebooks"]
     assert [(row["name"], row["state"]) for row in rows] == [(name, "done") for name in NAMES]
     assert [row["page"] for row in rows] == [str(tmp_path / f"{name}.html") for name in NAMES]
-    if not CHROMIUM.exists():
-        pytest.skip("apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+    with chromium_alone() as browser:
         page = browser.new_page()
         asked: list[str] = []
         dialogs: list[str] = []
@@ -315,7 +311,6 @@ def test_four_notebooks_make_pages_that_stand_alone_and_run_nothing(run, tmp_pat
             assert page.locator("pre:visible").count() == 0  # neither code nor tracebacks
             if name == "results":
                 assert SCRIPT in page.inner_text("body")
-        browser.close()
     assert not dialogs
 
 

@@ -7,31 +7,22 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import axe_core_python  # type: ignore[import-untyped] # it is here for its JavaScript
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Download, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from harness.commands.publication import whole_document
 from harness.report.page import write_page
 from harness.results import Results, load_run
 from harness.store import plain
+from harness.tests.browser import AXE, NARROW, WIDE, Reader, chromium_alone, reading
 from harness.tests.builders import RunBuilder, cell, closed
 from harness.tests.manytrials import SCRIPT, big_run
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-)  # fmt: skip
-AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
-WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 FORMULA = "=1+1"
 DRAWN = "figure => !!figure.querySelector('.plot svg')"
 VISIBLE = "rows => rows.filter(row => row.checkVisibility()).map(row => row.dataset.server)"
@@ -64,49 +55,18 @@ def file(results) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        # where it is ours to install, a test that was not run is a failure
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("apt-get install chromium")
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
-    ):
+    with chromium_alone() as browser:
         yield browser
 
 
-class Reader:
-    """Somebody who reads the page; remembers what it asked for, and complained about."""
-
-    def __init__(self, browser: Browser, file: Path, **context: Any) -> None:
-        self.context: BrowserContext = browser.new_context(
-            **{"viewport": WIDE, "reduced_motion": "reduce", "accept_downloads": True, **context}
-        )
-        self.file = file
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
-        self.page.on("request", lambda it: self.asked.append(it.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on(
-            "console",
-            lambda it: self.complaints.append(it.text) if it.type == "error" else None,
-        )
-
-    def open(self, fragment: str = "") -> Page:
-        self.page.goto("about:blank")
-        self.page.goto(f"{self.file.as_uri()}{fragment}")
-        return self.page
+class PageReader(Reader):
+    """With what the report page alone has."""
 
     def draw_all(self) -> None:
         """Scroll to each figure that is shown, and wait until it is drawn."""
         for figure in self.page.locator("figure.chart:visible").element_handles():
             figure.scroll_into_view_if_needed()
             self.page.wait_for_function(DRAWN, arg=figure)
-
-    @property
-    def fragment(self) -> str:
-        return str(self.page.evaluate("decodeURIComponent(location.hash)"))
 
     def servers(self) -> Any:
         """Those in the table that are shown, from the top."""
@@ -127,25 +87,11 @@ class Reader:
             name,
         )
 
-    def saved(self, download: Download, folder: Path) -> Path:
-        path = folder / download.suggested_filename
-        download.save_as(path)
-        return path
-
 
 @pytest.fixture
 def read(chromium, file) -> Iterator[Any]:
-    readers: list[Reader] = []
-
-    def opened(**context: Any) -> Reader:
-        readers.append(Reader(chromium, file, **context))
-        return readers[-1]
-
-    yield opened
-    for reader in readers:
-        assert reader.complaints == []  # a violation of the page's policy is one, too
-        assert {it.split(":")[0] for it in reader.asked} <= {"file", "blob", "data", "about"}
-        reader.context.close()
+    with reading(chromium, file, PageReader) as opened:
+        yield opened
 
 
 def test_page_draws_its_figures_from_a_file_alone(read, results):
@@ -404,7 +350,7 @@ def test_names_that_are_formulas_are_texts_in_the_csv(chromium, tmp_path):
     it = cell(FORMULA)
     builder = RunBuilder(tmp_path, [it])
     builder.measured(it, closed())
-    reader = Reader(chromium, write_page(Results((builder.read(),))))
+    reader = PageReader(chromium, write_page(Results((builder.read(),))))
     page = reader.open()
     with page.expect_download() as held:
         page.get_by_role("button", name="(CSV)").click()

@@ -20,17 +20,12 @@ from playwright.sync_api import Error, Page, sync_playwright
 
 from harness.launch import free_port
 from harness.process import Tree, last_lines
+from harness.tests.browser import CHROMIUM, FLAGS, NO_HOSTS, require_chromium
 from harness.tests.loads import HARNESS, Stub, stub
 
 pytestmark = pytest.mark.servers
 
 ROOT = HARNESS.parent
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)  # fmt: skip
 ELSEWHERE = re.compile(r"^(?!http://127\.0\.0\.1[:/]|data:|blob:)")
 TABLE = "table => [...table.rows].map(row => [...row.cells].map(cell => cell.textContent))"
 USERS = 4
@@ -72,15 +67,13 @@ class Browser:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        # where it is ours to install, a test that was not run is a failure
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("apt-get install chromium")
+    require_chromium()
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch_persistent_context(
             tmp_path / "profile",
             executable_path=CHROMIUM,
-            args=FLAGS,
+            args=[*FLAGS, f"{NO_HOSTS}, EXCLUDE 127.0.0.1"],
             viewport={"width": 1280, "height": 900},
         ) as context,
     ):
