@@ -10,7 +10,7 @@ from typing import Any
 
 import axe_core_python  # type: ignore[import-untyped] # it is here for its JavaScript
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Download, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Download, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -20,6 +20,9 @@ FLAGS = (
 NO_HOSTS = "--host-resolver-rules=MAP * ~NOTFOUND"
 AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+PATIENCE_MS = 20_000  # others have the CPUs, too
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def require_chromium() -> None:
@@ -50,7 +53,7 @@ class Reader:
         self.asked: list[str] = []
         self.complaints: list[str] = []
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(PATIENCE_MS)
         self.page.on("request", lambda it: self.asked.append(it.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(
@@ -66,6 +69,10 @@ class Reader:
     @property
     def fragment(self) -> str:
         return str(self.page.evaluate("decodeURIComponent(location.hash)"))
+
+    def settles(self, script: str) -> None:
+        """Wait until an expression is true: what a click causes may come after the click."""
+        self.page.wait_for_function(script)
 
     def saved(self, download: Download, folder: Path) -> Path:
         path = folder / download.suggested_filename

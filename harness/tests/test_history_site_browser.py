@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from harness.history import History
 from harness.site import write_site
@@ -88,9 +88,7 @@ def test_overview_shows_one_metric_of_one_class_of_machines_and_says_the_answer(
     page = reader.open()
     throughput = {it.id for topic, it in board.entries if topic.metric == "throughput"}
     assert set(shown(reader)) == throughput
-    assert page.locator("h1:visible").inner_text() == (
-        "2 regressions stand, and 2 series are suspect"
-    )
+    expect(page.locator("h1:visible")).to_have_text("2 regressions stand, and 2 series are suspect")
     assert page.locator("#overview .machine:visible").count() == 1
     # what needs looking at comes first
     first = page.locator(".overview tbody tr:visible").first
@@ -111,8 +109,8 @@ def test_overview_is_filtered_sorted_and_restored_by_its_address(read, board, hi
     }
     form.get_by_label("State").select_option("regression")
     assert shown(reader) == [entry(board, "uvicorn", metric="p50").id]
-    assert page.locator("#count").inner_text() == "1 series"
-    assert page.locator("#alerts tbody tr:visible").count() == 1
+    expect(page.locator("#count")).to_have_text("1 series")
+    expect(page.locator("#alerts tbody tr:visible")).to_have_count(1)
 
     other = read()
     other.open(page.evaluate("location.hash"))
@@ -120,7 +118,7 @@ def test_overview_is_filtered_sorted_and_restored_by_its_address(read, board, hi
     assert other.page.get_by_role("searchbox").input_value() == "UVI"
 
     form.get_by_label("State").select_option("improvement")
-    assert page.get_by_text("No series is like that").is_visible()
+    expect(page.get_by_text("No series is like that")).to_be_visible()
     form.get_by_role("button", name="Show all").click()
     assert len(shown(reader)) == 12
     form.get_by_label("Sort").select_option("best at hello (10 users)")
@@ -136,7 +134,7 @@ def test_overview_is_filtered_sorted_and_restored_by_its_address(read, board, hi
 
     another = history.machines[1]
     form.get_by_label("Machine class").select_option(another.id)
-    assert page.locator("#overview .machine:visible").get_attribute("data-machine") == another.id
+    expect(page.locator("#overview .machine:visible")).to_have_attribute("data-machine", another.id)
     assert not set(shown(reader)) & set(values)
 
 
@@ -148,15 +146,15 @@ def test_graph_overlays_servers_and_its_address_brings_them_back(read, board, tm
     page = reader.open()
     mine, others = entry(board, "uvicorn"), ("gunicorn-sync", "waitress")
     page.locator(f'.tile[data-series="{mine.id}"] a').click()
-    assert page.locator("h1:visible").inner_text() == "uvicorn: hello (10 users), throughput"
+    expect(page.locator("h1:visible")).to_have_text("uvicorn: hello (10 users), throughput")
     drawn(reader, "-12.4%")
-    assert page.evaluate("document.activeElement.id") == "graph-title"
+    expect(page.locator("#graph-title")).to_be_focused()
     page.get_by_text("Compare with").click()
-    assert page.get_by_label(f"{REFERENCE} (no ratio)").is_disabled()
+    expect(page.get_by_label(f"{REFERENCE} (no ratio)")).to_be_disabled()
     for name in others:
         page.get_by_label(name, exact=True).check()
-    assert page.evaluate("document.activeElement.type") == "checkbox"  # and not lost
     drawn(reader, *others)
+    expect(page.get_by_label(others[-1], exact=True)).to_be_focused()  # and not lost
     found = rows(reader, tmp_path)
     for name in ("uvicorn", *others):
         same(found, name, entry(board, name).series.points)
@@ -167,7 +165,7 @@ def test_graph_overlays_servers_and_its_address_brings_them_back(read, board, tm
     drawn(link, "uvicorn", *others)
     assert rows(link, tmp_path) == found
     page.get_by_role("link", name="Overview").first.click()
-    assert page.locator("#overview").is_visible()
+    expect(page.locator("#overview")).to_be_visible()
     page.go_back()
     drawn(reader, *others)
 
@@ -177,14 +175,14 @@ def test_absolute_values_are_a_choice_and_tell_no_change(read, board, tmp_path):
     mine = entry(board, "waitress")
     page = reader.open(f"#series={mine.id}&view=absolute")
     drawn(reader, "answers per second")
-    assert "no change is told of it" in page.locator("#says").inner_text()
-    assert not page.locator("#changes").is_visible()
+    expect(page.locator("#says")).to_contain_text("no change is told of it")
+    expect(page.locator("#changes")).to_be_hidden()
     same(rows(reader, tmp_path), "waitress", mine.absolute.points)
     page.locator("#views").get_by_label("Values").select_option("ratio to the reference")
     drawn(reader, "-10.0%")
-    assert page.locator("#changes tbody tr").count() == len(mine.series.changes)
+    expect(page.locator("#changes tbody tr")).to_have_count(len(mine.series.changes))
     page.locator("#views").get_by_label("Metric").select_option("p50")
-    assert page.locator("h1:visible").inner_text() == "waitress: hello (10 users), p50"
+    expect(page.locator("h1:visible")).to_have_text("waitress: hello (10 users), p50")
 
 
 def test_graph_marks_changes_suspects_and_invalid_runs(read, board):
@@ -228,15 +226,15 @@ def test_run_behind_a_point_is_told_on_click_and_from_the_table(read, board):
     drawn(reader, "-12.4%")
     page.locator("#graph .plot .mark-symbol path").first.click(force=True)
     box = page.locator("#run")
-    assert box.is_visible()
-    assert "gatebench run '*' --scenario hello,echo --blocks 4" in box.inner_text()
-    assert mine.series.points[0].run in box.locator("h2").inner_text()
+    expect(box).to_contain_text("gatebench run '*' --scenario hello,echo --blocks 4")
+    expect(box.locator("h2")).to_contain_text(mine.series.points[0].run)
+    expect(box).to_be_visible()
     page.get_by_text("Show as a table").click()
     last = mine.series.points[-1]
     page.get_by_role("button", name=last.run).click()
-    assert last.run in box.locator("h2").inner_text()
-    assert "h11 0.16" in box.inner_text()
-    assert page.locator("#table tbody tr").count() == 60
+    expect(box.locator("h2")).to_contain_text(last.run)
+    expect(box).to_contain_text("h11 0.16")
+    expect(page.locator("#table tbody tr")).to_have_count(60)
     assert f"run={last.run}" in reader.fragment
 
 
@@ -263,7 +261,7 @@ def test_theme_redraws_the_graph_and_last_runs_narrow_it(read, board):
     light = page.evaluate(ink)
     page.get_by_role("button", name="Dark").click()
     page.wait_for_function(f"![null, undefined, {light!r}].includes(({ink})())")
-    assert "-17.0%" in page.locator(".plot").text_content()
+    expect(page.locator(".plot")).to_contain_text("-17.0%")
     page.locator("#views").get_by_label("Runs").select_option("last 30")
     page.wait_for_function("!document.querySelector('#graph .plot').textContent.includes('-17.0%')")
     drawn(reader, "-12.4%")
@@ -283,7 +281,7 @@ def test_names_from_outside_do_no_harm(read, tmp_path):
     page.locator(".tile:visible a").first.click()
     drawn(reader)
     page.locator("#graph .plot .mark-symbol path").first.click(force=True)
-    assert "<script>alert(1)" in page.locator("#run").inner_text()
+    expect(page.locator("#run")).to_contain_text("<script>alert(1)")
 
 
 def test_page_is_whole_without_javascript(read, board):
@@ -302,7 +300,8 @@ def test_lost_data_are_named(read, history, tmp_path):
         path.unlink()
     reader = read(folder / "index.html")
     page = reader.open()
-    page.locator(".tile:visible a").first.click()
+    with page.expect_console_message():
+        page.locator(".tile:visible a").first.click()
     page.get_by_text("is missing: copy the whole folder").wait_for()
     assert len(reader.complaints) == 1  # the browser's own
     reader.complaints.clear()

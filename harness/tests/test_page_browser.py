@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from harness.commands.publication import whole_document
 from harness.report.page import write_page
@@ -111,7 +111,7 @@ def test_table_sorts_within_each_scenario_and_what_is_missing_comes_last(read):
     head = page.locator("th[data-name=p99_s]")
     for direction, down in (("ascending", False), ("descending", True)):
         head.get_by_role("button").click()
-        assert head.get_attribute("aria-sort") == direction
+        expect(head).to_have_attribute("aria-sort", direction)
         for group in reader.column("p99_s"):
             known = [value for value in group if value is not None]
             assert known == sorted(known, reverse=down)
@@ -152,6 +152,7 @@ def test_filter_narrows_table_and_figures_and_its_address_restores_both(read):
     assert len(reader.servers()) == 12
     assert reader.fragment == ""
     page.go_back()
+    expect(page.locator("#count")).to_have_text("2 of 12 rows")
     assert len(reader.servers()) == 2
 
 
@@ -232,46 +233,46 @@ def test_cell_opens_and_closes_by_keyboard_and_focus_returns(read):
     link.focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
-    assert dialog.is_visible()
+    expect(dialog).to_be_visible()
     assert reader.fragment.startswith("#cell=")
-    assert page.evaluate("document.activeElement.tagName") == "H3"
+    expect(dialog.locator("h3").first).to_be_focused()
     assert dialog.locator("table").first.locator("tbody tr").count() == 6
     assert dialog.get_by_text("gatebench run ", exact=False).first.is_visible()
     reader.draw_all()
     assert dialog.locator(".plot svg").count() == 3
     page.keyboard.press("Escape")
-    assert not dialog.is_visible()
-    assert link.evaluate("link => link === document.activeElement")
-    assert reader.fragment == ""
+    expect(dialog).to_be_hidden()
+    expect(link).to_be_focused()
+    reader.settles("location.hash === ''")
 
 
 def test_address_of_a_cell_opens_it_and_its_log_is_shown_harmless(read):
     reader = read()
     page = reader.open("#cell=hello-uwsgi-wsgi-2w-32u")
     dialog = page.get_by_role("dialog")
-    assert dialog.get_by_role("heading", name="uwsgi").first.is_visible()
+    expect(dialog.get_by_role("heading", name="uwsgi").first).to_be_visible()
     log = dialog.locator("pre.log").inner_text()
     assert "<script>alert(2)</script>" in log
     assert r"\x1b[31m" in log
     page.get_by_role("button", name="Close").click()
-    assert not dialog.is_visible()
-    assert page.evaluate("document.activeElement.textContent") == "uwsgi"
+    expect(dialog).to_be_hidden()
+    reader.settles("document.activeElement.textContent === 'uwsgi'")
 
 
 def test_page_is_walked_through_by_tab_alone(read):
     reader = read()
     page = reader.open()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
+    expect(page.get_by_text("Skip to the answer")).to_be_focused()
     assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
     for _ in range(40):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.closest('th')?.dataset.name") == "p50_s":
             break
     page.keyboard.press("Enter")
-    assert page.locator("th[data-name=p50_s]").get_attribute("aria-sort") == "ascending"
+    expect(page.locator("th[data-name=p50_s]")).to_have_attribute("aria-sort", "ascending")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
 
 
@@ -287,7 +288,7 @@ def test_theme_is_toggled_drawn_and_remembered(read):
     ink = page.evaluate(drawn, figure)
     assert ink.startswith("#")
     page.get_by_role("button", name="Dark").click()
-    assert page.evaluate(back) != light
+    reader.settles(f"{back} !== {light!r}")
     page.wait_for_function(
         f"figure => ![undefined, {ink!r}].includes(({drawn})(figure))", arg=figure
     )
