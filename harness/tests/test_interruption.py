@@ -88,10 +88,12 @@ def test_run_that_is_killed_and_then_interrupted_goes_on(tmp_path):
 
     with started("run", "--resume", run.name, cwd=tmp_path) as process:
         until_trials(process, tmp_path, len(first) + 1)
+        process.send_signal(signal.SIGSTOP)  # so that it does not end before the other is there
         other = gatebench("run", "--resume", run.name, cwd=tmp_path)
         assert other.code == 2
         assert f"another gatebench (pid {process.pid}) is measuring it" in other.complaint
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=30)
     second = measured(run)
     assert process.returncode == 130

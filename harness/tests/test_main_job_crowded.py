@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -79,8 +79,13 @@ def test_a_row_of_the_users_own_is_measured(tmp_path):
 
 def test_second_run_right_after_a_killed_one_works(tmp_path):
     with started("run", "uvicorn", "--scenario", "hello", cwd=tmp_path) as first:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            first.communicate(timeout=4)
+        while not any(
+            '"event": "trial"' in journal.read_text("utf-8")
+            for journal in tmp_path.glob("results/*/journal.jsonl")
+        ):
+            assert first.poll() is None
+            time.sleep(0.05)
+        time.sleep(2.0)  # of its 12 s and more
         first.kill()
     finished = gatebench("run", "uvicorn", "--scenario", "hello", *QUICK, cwd=tmp_path)
     assert finished.code in DONE, finished.err
