@@ -18,6 +18,10 @@ SIGNIFICANT_DIGITS = 3
 SUB_BUCKETS = 2048
 HALF_BITS = 10  # log2(SUB_BUCKETS / 2)
 HIGHEST_NS = 3_600_000_000_000  # an hour; longer is counted as that
+# How many samples lie beyond a percentile is a matter of chance: where 10 do, the 95 % interval of
+# how many should have is 4.8 to 18.4 (Garwood 1936), about half to twice. With fewer it is wider
+# still, and the percentile would be that of another share.
+BEYOND = 10
 
 Counts = npt.NDArray[np.int64]
 
@@ -81,6 +85,10 @@ class Histogram:
         # the rank of an order statistic: the smallest k with k/n >= q
         rank = max(1, math.ceil(q / 100 * int(reached[-1]) - 1e-9))
         return self.middle_s(int(np.searchsorted(reached, rank)))
+
+    def tells(self, q: float) -> bool:
+        """Whether BEYOND counts or more lie on either side of the q-th percentile (0..100)."""
+        return min(q, 100 - q) / 100 * self.total >= BEYOND - 1e-6
 
     def middle_s(self, place: int) -> float:
         """The middle of the bucket at `place`, in seconds."""

@@ -87,6 +87,7 @@ def _row(cell: Sequence[Row]) -> dict[str, Any]:
         "disturbances": disturbances(_noise(cell, np.max)),
         "requests": _total(used, "requests"),
         "errors": _total(used, "errors"),
+        "p99_by_chance": any(known) if (known := _known(used, "p99_by_chance")) else None,
     }
     for name in FIGURES:
         values = _known(used, name)

@@ -157,6 +157,7 @@ TRIALS: Columns = (
     _seconds("p50_s", "The median latency."),
     _seconds("p90_s", "The 90th percentile of the latency."),
     _seconds("p99_s", "The 99th percentile of the latency."),
+    _flag("p99_by_chance", "Whether it is chance's: fewer than ten latencies lie beyond it."),
     _seconds("max_s", "The longest latency."),
     _seconds("gap_s", "The longest time without any completion."),
     _seconds("server_cpu_s", "CPU seconds of the server's processes."),
@@ -233,6 +234,7 @@ CELLS: Columns = (
     _nested("noise", "What else the machine did: medians over the used trials."),
     _nested("disturbances", "What was worst of it in all trials, in words."),
     *(column for name in FIGURES for column in _spread(name)),
+    replace(_BY_NAME["p99_by_chance"], about="Whether the p99 of a used trial is chance's."),
     *(_BY_NAME[name] for name in SAME),
 )
 

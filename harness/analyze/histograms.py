@@ -19,10 +19,6 @@ from harness.analyze.verdict import most_severe
 from harness.histogram import Histogram
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
-# How many samples lie beyond a percentile is a matter of chance: where 10 do, the 95 % interval of
-# how many should have is 4.8 to 18.4 (Garwood 1936), about half to twice. With fewer it is wider
-# still, and the percentile would be that of another share.
-BEYOND = 10
 MEASURES = ("response", "service", "first", "lag", "connect", "delay", "lateness")
 NOTHING = Arrays(
     {name: np.empty(0, dtype=np.int64) for name in ("name", "measure", "bucket", "count")},
@@ -79,9 +75,7 @@ def merged(trials: Iterable[Trial]) -> Histogram:
 
 def told_s(counted: Histogram, q: float) -> float | None:
     """The percentile at a share, in seconds; None where fewer than BEYOND lie on either side."""
-    # the share beyond is a difference of floats: 1 - 0.999 is a little more than 0.001
-    enough = min(q, 1 - q) * counted.total >= BEYOND - 1e-6
-    return counted.percentile_s(q * 100) if enough else None
+    return counted.percentile_s(q * 100) if counted.tells(q * 100) else None
 
 
 def column_of(q: float) -> str:

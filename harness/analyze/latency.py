@@ -23,11 +23,11 @@ STANDS_OUT = 3.0  # times what there is as near below, and above
 def latencies(counted: Arrays, felt: str, wait_s: float) -> dict[str, Any]:
     """From the rows of the stored series `latency` that count, in seconds.
 
-    The percentiles are of the measure `felt`; `min_s` and `longest_s` are the bounds of all
-    responses. `plateau_s` is the delay at which a mode stands, beyond the wait of `wait_s` that
-    the app was asked for, `plateau_share` the share of the answers in it, and
-    `plateau_first_share` that of their first bytes; None without. A delay from an event on knows
-    neither wait nor first byte.
+    The percentiles are of the measure `felt`; `p99_by_chance` is whether fewer than BEYOND lie
+    beyond p99. `min_s` and `longest_s` are the bounds of all responses. `plateau_s` is the delay
+    at which a mode stands, beyond the wait of `wait_s` that the app was asked for,
+    `plateau_share` the share of the answers in it, and `plateau_first_share` that of their first
+    bytes; None without. A delay from an event on knows neither wait nor first byte.
     """
     merged = {it: histogram_of(counted, it) for it in ("response", "lag", "first", felt)}
     low, high = histogram.bounds(merged["response"].buckets)
@@ -36,6 +36,7 @@ def latencies(counted: Arrays, felt: str, wait_s: float) -> dict[str, Any]:
         "longest_s": float(high[-1]) / 1e9 if len(high) else None,
         "lag_p99_s": merged["lag"].percentile_s(99),
         **{f"{name}_s": merged[felt].percentile_s(q) for name, q in PERCENTILES.items()},
+        "p99_by_chance": not merged[felt].tells(99) if merged[felt].total else None,
     }
     asked = felt == "response"
     for delay_s in DELAYED_ACKS_S:

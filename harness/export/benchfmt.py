@@ -95,6 +95,6 @@ def _line(row: Row) -> str:
     values = [
         f"{known[it.column] * it.factor:.10g} {it.name}"
         for it in UNITS
-        if known[it.column] is not None
+        if known[it.column] is not None and not (it.column == "p99_s" and row["p99_by_chance"])
     ]
     return " ".join([f"BenchmarkServing{name}", f"{row['requests']:.0f}", *values])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.analyze.advice import Advice, Configuration
 from harness.report import units
 from harness.report.sheet import Head, Sheet
-from harness.report.table import interval
+from harness.report.table import interval, p99_s
 
 HEADS = (
     Head("workers"), Head("threads"), Head("req/s"), Head("of fastest"), Head("p50"), Head("p99"),
@@ -44,7 +44,7 @@ def _row(it: Advice, tried: Configuration) -> tuple[str, ...]:
         interval(cell, "throughput_per_s", units.rate),
         units.share(tried.ratio),
         units.seconds(cell["p50_s"]),
-        units.seconds(cell["p99_s"]),
+        units.seconds(p99_s(cell)),
         units.count(cell["errors"]),
         units.share(tried.busy),
         units.cpu(cell["server_cpu_s_per_1k"]),

@@ -71,6 +71,7 @@ def _cell(row: dict[Any, Any]) -> dict[str, Any]:
         "noise": row["noise"],
         "throughput_per_s": _spread(row, "throughput_per_s"),
         "latency_s": {name: _spread(row, f"{name}_s") for name in LATENCIES},
+        "p99_by_chance": row["p99_by_chance"],
         "latency_measure": row["latency_measure"],
         "errors": _whole(row["errors"]),
         "requests": _whole(row["requests"]),

@@ -54,9 +54,8 @@ def errors(row: Row) -> str:
 
 
 def p99_s(row: Row) -> float | None:
-    """A cell's p99 if ten answers or more of each trial lie beyond it: else chance has made it."""
-    told = bool(row["requests"]) and row["requests"] >= 1000 * row["used"]
-    return row["p99_s"] if told else None
+    """A cell's p99; None where fewer than ten answers of a trial lie beyond it: it is chance's."""
+    return None if row["p99_by_chance"] else row["p99_s"]
 
 
 COLUMNS = (

@@ -236,6 +236,20 @@ def test_benchfmt_has_a_line_for_each_defended_trial_with_the_frames_numbers(res
     assert units == dict.fromkeys(lines[0].values, "lower") | {"req/s": "higher"}
 
 
+def test_benchfmt_leaves_out_a_p99_that_chance_has_made(tmp_path):
+    """Of 900 answers nine lie beyond it, of 1,000 ten."""
+    for users, told in ((9, False), (10, True)):
+        it = cell("few", users=users)
+        builder = RunBuilder(tmp_path / str(users), [it])
+        builder.measured(it, closed(users))
+        results = Results((builder.read(),))
+        (path,) = benchfmt.write(results, tmp_path)
+        (line,) = (it for it in read_benchfmt(path.read_text()) if isinstance(it, Result))
+        assert line.iterations == 100 * users
+        assert ("p99-ns" in line.values) is told
+        assert list(results.cells["p99_by_chance"]) == [not told]
+
+
 def test_benchfmt_says_of_each_trial_that_is_left_out_why(results, tmp_path):
     (path,) = benchfmt.write(results, tmp_path)
     said = [line for line in path.read_text().splitlines() if " is left out, " in line]

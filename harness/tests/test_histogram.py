@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import histogram
-from harness.histogram import HIGHEST_NS, SIZE, bounds, count, indices, mean_s, percentile_s
+from harness.histogram import (
+    HIGHEST_NS,
+    SIZE,
+    Histogram,
+    bounds,
+    count,
+    indices,
+    mean_s,
+    percentile_s,
+)
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
 QS = ("0", "1", "50", "90", "99", "99.9", "100")
@@ -120,6 +129,16 @@ def test_mean_is_the_mean_within_a_thousandth(values):
     found = mean_s(np.arange(SIZE), count(values))
     assert found is not None
     assert found * 1e9 == pytest.approx(np.mean(values), rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("q", "enough"), [(50, 20), (1, 1_000), (99, 1_000), (99.9, 10_000), (0, math.inf)]
+)
+def test_percentile_is_told_where_ten_lie_on_either_side(q, enough):
+    fewer = 10**6 if math.isinf(enough) else enough - 1
+    assert not Histogram.merged([5], [fewer]).tells(q)
+    if fewer < enough < math.inf:
+        assert Histogram.merged([5, 7], [enough - 3, 3]).tells(q)
 
 
 def test_percentile_weighs_by_count():

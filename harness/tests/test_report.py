@@ -149,6 +149,7 @@ def test_document_has_the_numbers_that_were_measured(mixed):
     row = of(mixed.document, "fast")
     assert row["throughput_per_s"] == {"median": 200.0, "low": None, "high": None}
     assert row["latency_s"]["p99"]["median"] == pytest.approx(0.05, rel=1e-3)
+    assert row["p99_by_chance"] is False
     assert (row["requests"], row["errors"], row["trials"]) == (1000, 0, 1)
     assert row["server_cpu_s_per_1k"] == pytest.approx(2.0)
     assert row["generator_cpu_share"] == pytest.approx(0.3)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from harness.analyze.histograms import BEYOND, told_s
-from harness.histogram import Histogram
+from harness.analyze.histograms import told_s
+from harness.histogram import BEYOND, Histogram
 from harness.report import units
 from harness.report.figures.figure import Axis, Figure
 from harness.report.figures.style import Style

@@ -20,6 +20,7 @@ from harness.report.figures.subject import (
     ranked,
     shown,
 )
+from harness.report.table import p99_s
 
 THROUGHPUT = Axis("throughput_per_s", "right answers per second", "/s")
 MEDIAN = Axis("p50_s", "median response time", "s")
@@ -33,8 +34,8 @@ def speed(subject: Subject, styles: dict[str, Style]) -> Figure | None:
     column = axis.column
     points = frame(
         (
-            {**point(row), **{name: row[name] for name in (column, "p50_s", "p99_s", "errors")}}
-            | {"low": row[f"{column}_low"], "high": row[f"{column}_high"]}
+            {**point(row), **{name: row[name] for name in (column, "p50_s", "errors")}}
+            | {"p99_s": p99_s(row), "low": row[f"{column}_low"], "high": row[f"{column}_high"]}
             for row in subject.rows
         ),
         column,

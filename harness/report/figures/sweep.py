@@ -9,9 +9,9 @@ import pandas as pd
 
 from harness.analyze.capacity import Capacity
 from harness.analyze.curve import Curve
-from harness.analyze.histograms import BEYOND
 from harness.analyze.scalability import Scalability
 from harness.analyze.verdict import RANKED
+from harness.histogram import BEYOND
 from harness.model import visible
 from harness.report import units
 from harness.report.capacity import capacity_text
@@ -27,6 +27,7 @@ from harness.report.figures.subject import (
     listed,
     point,
 )
+from harness.report.table import p99_s
 
 ALONG = {
     "users": "users",
@@ -34,7 +35,6 @@ ALONG = {
     "workers": "workers",
     "threads": "threads of each worker",
 }
-PERCENTILES = {"p50": 2.0, "p99": 100.0}  # of so many answers one takes longer
 WIDE = 8.0  # between the least and the greatest value: then the axis is logarithmic
 GRID = 60  # points of a fitted law
 
@@ -64,8 +64,8 @@ def _latency(
         {**it, "percentile": name, "latency_s": cell[f"{name}_s"]}
         | {"low": cell[f"{name}_s_low"], "high": cell[f"{name}_s_high"]}
         for it, cell in _points(named)
-        for name, one_in in PERCENTILES.items()
-        if (cell["requests"] or 0) >= BEYOND * one_in
+        for name in ("p50", "p99")
+        if _tells(cell, name)
     ]
     points = frame(rows, "latency_s")
     if points.empty:
@@ -94,6 +94,13 @@ def _latency(
         says=" ".join(visible(capacity_text(it)) + "." for it in searched)
         or _span(points[points["percentile"] == "p50"], "latency_s", "p50", first.along),
     )
+
+
+def _tells(cell: Row, percentile: str) -> bool:
+    """Whether BEYOND answers of each trial lie beyond; half of them do beyond p50."""
+    if percentile == "p99":
+        return p99_s(cell) is not None
+    return bool((cell["requests"] or 0) >= 2 * BEYOND * cell["used"])
 
 
 def _throughput(slug: str, named: dict[str, Curve], own: dict[str, Style]) -> Figure | None:

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from harness.analyze import records
-from harness.analyze.cells import used_of
 from harness.analyze.comparison import headline
 from harness.analyze.contenders import contenders, load_of
 from harness.analyze.decision import (
@@ -19,7 +18,6 @@ from harness.analyze.decision import (
     INCONCLUSIVE,
     WORSE,
 )
-from harness.analyze.histograms import BEYOND
 from harness.analyze.verdict import (
     FAILED,
     GENERATOR_LIMITED,
@@ -113,7 +111,7 @@ def answers(results: Results, sheets: Sheets) -> list[Answer]:
             else:
                 text = _ranked(group, load, ranks)
             which = load_text(group[0]) if len(loads) > 1 else ""
-            told_beside = (*_quickest(results, group), *_untold(group))
+            told_beside = (*_quickest(group), *_untold(group))
             found.append(Answer(scenario, which, text, told_beside))
     return found
 
@@ -212,10 +210,10 @@ def _range(rows: Sequence[Row]) -> str:
     return f"p50 {ends}" if median else f"{ends} requests/s"
 
 
-def _quickest(results: Results, rows: Sequence[Row]) -> Iterator[str]:
-    """Whose p99 is the lowest, of those that each trial has answers enough to tell."""
+def _quickest(rows: Sequence[Row]) -> Iterator[str]:
+    """Whose p99 is the lowest, of those that have answers enough to tell."""
     ranked = [row for row in rows if row["verdict"] in RANKED]
-    able = [row for row in ranked if row["p99_s"] is not None and _tells_p99(results, row)]
+    able = [row for row in ranked if p99_s(row) is not None]
     if len(able) < 2:
         return
     best = units.seconds(min(row["p99_s"] for row in able))
@@ -224,12 +222,6 @@ def _quickest(results: Results, rows: Sequence[Row]) -> Iterator[str]:
     few = len(able) < len(ranked)
     among = f" among the {len(able)} of {len(ranked)} that have answers enough" if few else ""
     yield f"Lowest p99{among}: {best}, {_list(first)} (shown, not judged)."
-
-
-def _tells_p99(results: Results, row: Row) -> bool:
-    """Whether BEYOND answers of every trial used took longer."""
-    used = used_of(results.trials_of(row))
-    return all((trial["requests"] or 0) >= 100 * BEYOND for trial in used)
 
 
 def _untold(rows: Sequence[Row]) -> Iterator[str]:
