@@ -162,7 +162,9 @@ def test_killed_worker_is_named_and_what_it_reported_is_kept(tmp_path):
 
 @pytest.mark.alone  # a verdict among other tests would be theirs
 def test_run_goes_on_after_a_trial_whose_worker_was_killed(tmp_path):
-    arguments = ["run", "waitress", "--scenario", "hello", "--blocks", "2", "--processes", "2"]
+    # a scenario that waits has no ceiling to measure first
+    arguments = ["run", "waitress", "--scenario", "blocking-io", "--blocks", "2"]
+    arguments += ["--processes", "2"]
     arguments += ["--users", "4", "--duration", "3s", "--warmup", "500ms", "--json"]
     with started(*arguments, cwd=tmp_path) as process:
         (victim,) = [_a_worker(process.pid, tmp_path)]
