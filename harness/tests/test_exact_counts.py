@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from harness.model import Load
@@ -73,3 +75,29 @@ def test_refused_connections_have_their_name(tmp_path):
     assert set(result.errors) == {"connect-refused"}
     assert result.summary["ok"] == 0
     assert 10 < result.errors["connect-refused"] < 100  # tried again, but not in a busy loop
+
+
+def test_locusts_own_totals_agree_exactly(tmp_path):
+    """What Locust would show is what was recorded, errors included."""
+    both = tmp_path / "both.py"
+    both.write_text(
+        "import json, os\n"
+        "from locust import events\n"
+        "from harness.load import Exchange, HttpUser\n"
+        "from harness.load.recorder import recorder\n"
+        "class Both(HttpUser):\n"
+        "    exchange = Exchange('GET', '/', expect=b'Hello, world!')\n"
+        "@events.quitting.add_listener\n"
+        "def write(environment, **_):\n"
+        "    total = environment.stats.total\n"
+        "    times = total.response_times\n"
+        "    ours = recorder.totals()\n"
+        "    json.dump([total.num_requests, total.num_failures, sum(times.values()),\n"
+        "        ours['ok'] + ours['failed'], ours['failed']], open('totals.json', 'w'))\n"
+    )
+    with stub(tmp_path, "--status-every", "7:500") as server:
+        drive_stub(tmp_path, server, Load(4), duration_s=1.5, file=both)
+    (file,) = tmp_path.glob("drive-*/totals.json")
+    requests, failures, timed, ours, failed = json.loads(file.read_text())
+    assert requests == timed == ours > 100
+    assert failures == failed > 10

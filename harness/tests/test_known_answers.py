@@ -130,18 +130,6 @@ def test_k2_k3_mean_and_tail(tmp_path, knob, draw):
     assert right(both), [(q, over(both, q)) for q in (50, 95, 99)]
 
 
-def test_lindley_agrees_with_the_textbook():
-    """M/M/1 and M/D/1 at 70 %: the figures of queueing theory, in milliseconds."""
-    due = schedule(70, 40_000, "poisson", 1) / 1e9
-    source = np.random.default_rng(2)
-    exponential = queue_responses(due, source.exponential(0.01, len(due))) * 1e3
-    fixed = queue_responses(due, np.full(len(due), 0.01)) * 1e3
-    assert exponential.mean() == pytest.approx(33.3, rel=0.03)
-    assert np.percentile(exponential, [50, 95, 99]) == pytest.approx([23.1, 99.9, 153.5], rel=0.04)
-    assert fixed.mean() == pytest.approx(21.67, rel=0.03)
-    assert np.percentile(fixed, [50, 95, 99]) == pytest.approx([17.3, 51.3, 75.8], rel=0.04)
-
-
 @pytest.mark.parametrize(("concurrency", "rate", "response"), [(1, 100, 0.080), (0, 800, 0.010)])
 @needs_quiet
 def test_k6_closed_load_at_a_fixed_service(tmp_path, concurrency, rate, response):
@@ -238,34 +226,6 @@ def test_k15_busy_generator_is_named(tmp_path):
     assert hogged.percentile(99, "lag") > 0.015
     assert hogged.summary["ok"] == hogged.summary["offered"] == 1500  # late, but never fewer
     assert free.percentile(99, "lag") < 0.001
-
-
-def test_locusts_own_totals_agree_exactly(tmp_path):
-    """What Locust would show is what was recorded, errors included."""
-    both = tmp_path / "both.py"
-    both.write_text(
-        "import json, os\n"
-        "from locust import events\n"
-        "from harness.load import Exchange, HttpUser\n"
-        "from harness.load.recorder import recorder\n"
-        "class Both(HttpUser):\n"
-        "    exchange = Exchange('GET', '/', expect=b'Hello, world!')\n"
-        "@events.quitting.add_listener\n"
-        "def write(environment, **_):\n"
-        "    total = environment.stats.total\n"
-        "    times = total.response_times\n"
-        "    ours = recorder.totals()\n"
-        "    json.dump([total.num_requests, total.num_failures, sum(times.values()),\n"
-        "        ours['ok'] + ours['failed'], ours['failed']], open('totals.json', 'w'))\n"
-    )
-    with stub(tmp_path, "--status-every", "7:500") as server:
-        drive_stub(tmp_path, server, Load(4), duration_s=1.5, file=both)
-    import json
-
-    (file,) = tmp_path.glob("drive-*/totals.json")
-    requests, failures, timed, ours, failed = json.loads(file.read_text())
-    assert requests == timed == ours > 100
-    assert failures == failed > 10
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk here: apt-get install wrk")

@@ -79,7 +79,15 @@ class Servers:
 
     folder: Path
 
-    def run(self, blocks: int, *, limited: str = "", failed: str = "", **took_s: float) -> Results:
+    def run(
+        self,
+        blocks: int,
+        *,
+        limited: str = "",
+        failed: str = "",
+        restless: str = "",
+        **took_s: float,
+    ) -> Results:
         cells = {
             name: cell(name.removesuffix("#2"), entry=1 + name.endswith("#2")) for name in took_s
         }
@@ -90,7 +98,8 @@ class Servers:
                 builder.failed(it, log="boom")
             else:
                 # blocks differ, and the servers of a block alike
-                requests = closed(took_s=took_s[name] * (1 + 0.002 * (block % 3)))
+                mood = 1 + 0.1 * (block % 2) if name == restless else 1
+                requests = closed(took_s=took_s[name] * mood * (1 + 0.002 * (block % 3)))
                 builder.measured(it, requests, BUSY if name == limited else (SERVER, GENERATOR))
         return Results((builder.read(),))
 
@@ -127,9 +136,19 @@ def test_one_server_found_better_is_said_to_be_first(servers):
 
 
 def test_servers_that_are_not_told_apart_share_the_first_rank(servers):
+    text = only(servers.run(6, a=0.04, b=0.0385, c=0.06, restless="b"))
+    assert text.startswith("a and b share the first rank: this run does not tell which is best (")
+    assert "requests/s); 1 other does worse Lowest p99 among the 2 of 3" in text
+
+
+def test_servers_that_are_equivalent_are_said_to_be(servers):
     text = only(servers.run(6, a=0.04, b=0.04, c=0.06))
-    assert text.startswith("a and b share the first rank: this run does not tell which is best")
-    assert "(250 requests/s); 1 other does worse Lowest p99 among the 2 of 3" in text
+    assert text.startswith(
+        "a and b share the first rank: their throughput is equivalent, less than 3% apart "
+        "(250 requests/s); 1 other does worse"
+    )
+    three = only(servers.run(6, a=0.04, b=0.0385, c=0.04, d=0.06, restless="b"))
+    assert three.startswith("a, c and b share the first rank: this run does not tell which is best")
 
 
 def test_few_blocks_give_numbers_and_no_verdict(servers):

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.tests.loads import queue_responses
+
 # by path: the package around it imports Locust, which would monkey-patch this process
 PATH = Path(__file__).parent.parent / "load" / "schedule.py"
 SPEC = importlib.util.spec_from_file_location("schedule", PATH)
@@ -70,3 +72,15 @@ def test_same_seed_same_schedule():
     assert (schedule(99, 5.0, "poisson", 5) == schedule(99, 5.0, "poisson", 5)).all()
     one, other = schedule(99, 5.0, "poisson", 5), schedule(99, 5.0, "poisson", 6)
     assert len(one) != len(other) or (one != other).any()
+
+
+def test_lindley_agrees_with_the_textbook():
+    """M/M/1 and M/D/1 at 70 %: the figures of queueing theory, in milliseconds."""
+    due = schedule(70, 40_000, "poisson", 1) / 1e9
+    source = np.random.default_rng(2)
+    exponential = queue_responses(due, source.exponential(0.01, len(due))) * 1e3
+    fixed = queue_responses(due, np.full(len(due), 0.01)) * 1e3
+    assert exponential.mean() == pytest.approx(33.3, rel=0.03)
+    assert np.percentile(exponential, [50, 95, 99]) == pytest.approx([23.1, 99.9, 153.5], rel=0.04)
+    assert fixed.mean() == pytest.approx(21.67, rel=0.03)
+    assert np.percentile(fixed, [50, 95, 99]) == pytest.approx([17.3, 51.3, 75.8], rel=0.04)

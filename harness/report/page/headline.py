@@ -109,7 +109,7 @@ def answers(results: Results, sheets: Sheets) -> list[Answer]:
             if asked and said and said[0]["pairs"] >= FEWEST:
                 text = _beside(asked, said)
             else:
-                text = _ranked(group, load, ranks)
+                text = _ranked(group, load, ranks, said)
             which = load_text(group[0]) if len(loads) > 1 else ""
             told_beside = (*_quickest(group), *_untold(group))
             found.append(Answer(scenario, which, text, told_beside))
@@ -160,7 +160,9 @@ def _metric(row: Row) -> str:
     return f"{name} ({units.significant(row['ratio'])} times)"
 
 
-def _ranked(rows: Sequence[Row], load: tuple[Any, ...], ranks: Mapping[Any, Row]) -> str:
+def _ranked(
+    rows: Sequence[Row], load: tuple[Any, ...], ranks: Mapping[Any, Row], compared: Sequence[Row]
+) -> str:
     """Who is first, or who are not told apart, or what one server does."""
     ranked = [row for row in rows if row["verdict"] in RANKED]
     if not ranked:
@@ -174,9 +176,10 @@ def _ranked(rows: Sequence[Row], load: tuple[Any, ...], ranks: Mapping[Any, Row]
     if len(first) > 1:
         behind = len(judged) - len(first)
         others = f"; {behind} other{' does' if behind == 1 else 's do'} worse" if behind else ""
+        told = _alike({names[id(row)] for row in first}, headline(first[0]), compared)
         return (
-            f"{_list([names[id(row)] for row in first])} share the first rank: this run does not "
-            f"tell which is best ({_range(first)}){others}"
+            f"{_list([names[id(row)] for row in first])} share the first rank: "
+            f"{told or 'this run does not tell which is best'} ({_range(first)}){others}"
         )
     leader, *rest = ranked if not first else [*first, *(it for it in ranked if it is not first[0])]
     how = "is first" if first else "measured best"
@@ -185,6 +188,16 @@ def _ranked(rows: Sequence[Row], load: tuple[Any, ...], ranks: Mapping[Any, Row]
     more = f" and {len(rest) - NAMED} more" if len(rest) > NAMED else ""
     then = f"; then {following}{more}" if following else ""
     return f"{names[id(leader)]} {how}{among}: {_figure(leader)}{then}"
+
+
+def _alike(names: set[str], metric: str, compared: Sequence[Row]) -> str:
+    """That what ranks them is equivalent, if it is so of each two; else empty."""
+    pairs = [it for it in compared if it["metric"] == metric and {it["a"], it["b"]} <= names]
+    whole = len(names) * (len(names) - 1) // 2
+    if len(pairs) < whole or any(it["verdict"] != EQUIVALENT for it in pairs):
+        return ""
+    delta = max(it["delta"] for it in pairs)
+    return f"their {metric} is equivalent, less than {delta:.0%} apart"
 
 
 def _figures(row: Row) -> str:
