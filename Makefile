@@ -85,8 +85,13 @@ list: $(READY) ## servers, apps and scenarios
 doctor: $(READY) ## what is missing on this machine, and the command that installs it
 	@$(BIN)/gatebench doctor $(ARGS)
 
+# On two CPUs tests make each other late. What fails beside others is run again with nothing beside
+# it, and both are told: what is wrong stays wrong alone.
 test: $(DEV) ## the tests, with real servers
-	@$(BIN)/pytest -m "not alone and not slow" -n 4 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -m "not alone and not slow" -n 4 --dist worksteal $(ARGS) || \
+	{ [ $$? -eq 1 ] && echo "failed beside others, and now alone:" && \
+	$(BIN)/pytest -m "not alone and not slow" --last-failed --last-failed-no-failures none \
+	--maxfail 3 $(ARGS); }
 	@$(BIN)/pytest -m "alone and not slow" $(ARGS)
 
 test-fast: $(DEV) ## the tests that start no server

@@ -839,7 +839,7 @@ WRONG_HTTP: list[tuple[str, Wsgi, str]] = [
     ("events", events_of(delayed(2)), r"before the next one happened, .* buffers"),
     ("events", events_of(delayed(3)), r"before the next one happened, .* buffers"),
     ("events", events_of(delayed(1, step=2)), r"expected event \d+ next, got"),
-    ("events", events_of(delayed(1, early_ns=100_000_000)), r"s early"),
+    ("events", events_of(delayed(1, early_ns=400_000_000)), r"s early"),
     ("events", stream_of(b"id: 1\ndata: 1 1\n\n"), r"expected an event to come"),
     ("events", stream_of(b"data: 1 1\n\n"), r"expected 'id: k', 'data: k <ns>' and ''"),
     ("events", stream_of(b"id: 2\ndata: 1 1\n\n"), r"expected 'id: k', 'data: k <ns>' and ''"),
@@ -864,7 +864,7 @@ WRONG_WEBSOCKET: list[tuple[str, Callable[[ServerConnection], None], str]] = [
     ("websocket_echo_empty", answering(lambda m: m or ""), r"expected message b'', got ''"),
     ("websocket_ticks", pushed(delayed(2)), r"before the next one happened, .* buffers"),
     ("websocket_ticks", pushed(delayed(1, step=2)), r"expected event \d+ next, got"),
-    ("websocket_ticks", pushed(delayed(1, early_ns=100_000_000)), r"s early"),
+    ("websocket_ticks", pushed(delayed(1, early_ns=400_000_000)), r"s early"),
     ("websocket_ticks", pushed(delayed(1), bytes), r"expected a text message, got b'"),
     ("websocket_ticks", answering(lambda m: m), r"got none within 2 s"),
 ]
