@@ -85,15 +85,9 @@ list: $(READY) ## servers, apps and scenarios
 doctor: $(READY) ## what is missing on this machine, and the command that installs it
 	@$(BIN)/gatebench doctor $(ARGS)
 
-# On two CPUs tests make each other late, and a virtual machine's host makes them so. What failed is
-# run once more with nothing beside it, and both are told: what is wrong stays wrong.
-PYTEST = $(BIN)/pytest $(ARGS) -m "$(1)"
-tests  = $(PYTEST) $(2) || { [ $$? -eq 1 ] && echo "once more what failed, with nothing beside it:" && \
-	$(PYTEST) --last-failed --last-failed-no-failures none --maxfail 3; }
-
 test: $(DEV) ## the tests, with real servers
-	@$(call tests,not alone and not slow,-n 4 --dist worksteal)
-	@$(call tests,alone and not slow)
+	@$(BIN)/pytest -m "not alone and not slow" -n 4 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -m "alone and not slow" $(ARGS)
 
 test-fast: $(DEV) ## the tests that start no server
 	@$(BIN)/pytest -m "not servers and not alone and not slow" -n 4 $(ARGS)

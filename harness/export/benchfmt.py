@@ -21,6 +21,7 @@ from harness.export.figures import Row, count_text, error_share
 from harness.export.frames import each_run
 from harness.export.text import parts
 from harness.model import visible
+from harness.report.table import p99_s
 from harness.results import Results
 from harness.store import write_text
 
@@ -91,10 +92,10 @@ def _line(row: Row) -> str:
     if not _counts(row):
         why = "; ".join(row["reasons"]) or "no right answer"
         return f"# trial {row['number']} is left out, {row['verdict']}: {name[1:]}: {visible(why)}"
-    known = {**row, "error_share": error_share(row)}
+    known = {**row, "error_share": error_share(row), "p99_s": p99_s(row)}
     values = [
         f"{known[it.column] * it.factor:.10g} {it.name}"
         for it in UNITS
-        if known[it.column] is not None and not (it.column == "p99_s" and row["p99_by_chance"])
+        if known[it.column] is not None
     ]
     return " ".join([f"BenchmarkServing{name}", f"{row['requests']:.0f}", *values])

@@ -6,7 +6,9 @@ from harness.conversation import ContractError, Peer
 from harness.launch import RunningServer
 from harness.verify import CHECKS
 
-TRIES = 5
+# where two sides wait for each other one may be in time by luck: of 40 exchanges on a crowded
+# machine one went through, of 20 on a quiet one none
+BY_LUCK = "stream"
 
 
 def complaint(check: str, running: RunningServer, patience_s: float = 10.0) -> str | None:
@@ -21,9 +23,11 @@ def complaint(check: str, running: RunningServer, patience_s: float = 10.0) -> s
 def broken(check: str, running: RunningServer) -> str | None:
     """What is wrong with an answer that a row says the server cannot give; None if it gives it.
 
-    Two sides that wait for each other may be spared it by luck: on a crowded machine one exchange
-    in 40 went through where all do not on a quiet one. So it has several tries to go wrong. What
-    a server cannot give, it may go on waiting for: these tries are short.
+    It has to go wrong at once; the one that luck may spare, in the next two tries, both.
+    What a server cannot give, it may go on waiting for: a try is short.
     """
-    tried = (complaint(check, running, patience_s=3.0) for _ in range(TRIES))
-    return next((it for it in tried if it is not None), None)
+    found = complaint(check, running, patience_s=3.0)
+    if found is None and check == BY_LUCK:
+        again = [complaint(check, running, patience_s=3.0) for _ in range(2)]
+        found = again[0] if all(again) else None
+    return found

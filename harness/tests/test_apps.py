@@ -28,7 +28,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
-from harness import verify
+from harness import expectation, verify
 from harness.conversation import ContractError, Peer
 from harness.model import ConfigurationError, MeasurementError
 from harness.verify import CHECKS, checks_for
@@ -692,7 +692,7 @@ def redirected(target: str) -> Wsgi:
 def held(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
     """Right, but a poll for a past event is held as well."""
     if environ["QUERY_STRING"]:
-        time.sleep(0.4)
+        time.sleep(0.2)
     return RIGHT(environ, start_response)
 
 
@@ -728,15 +728,23 @@ def delayed(kept: int, step: int = 1, early_ns: int = 0) -> Callable[[], Iterato
     return ticks
 
 
-def stumbling() -> Iterator[tuple[int, int]]:
-    """Ticks of which the first is late by a period and more, the others in time."""
+def first_kept() -> Iterator[tuple[int, int]]:
+    """Ticks of which the first alone is kept until the second, as a head without a flush is."""
     late = delayed(2)()
     yield next(late)
     event, due = next(late)
     yield event, due
-    for each, instant in delayed(1)():
-        if each > event:
-            yield each, instant
+    yield from (it for it in delayed(1)() if it[0] > event)
+
+
+def once(first: Callable[[], Iterator[tuple[int, int]]]) -> Callable[[], Iterator[tuple[int, int]]]:
+    """Such ticks for the first who asks, and right ones for all others: a machine held up once."""
+    kinds = iter((first,))
+
+    def ticks() -> Iterator[tuple[int, int]]:
+        return next(kinds, delayed(1))()
+
+    return ticks
 
 
 def events_of(ticks: Callable[[], Iterator[tuple[int, int]]]) -> Wsgi:
@@ -838,6 +846,7 @@ WRONG_HTTP: list[tuple[str, Wsgi, str]] = [
     ("poll_hold", redirected("/poll?after=1"), r"expected status 204, got 200"),
     ("events", events_of(delayed(2)), r"before the next one happened, .* buffers"),
     ("events", events_of(delayed(3)), r"before the next one happened, .* buffers"),
+    ("events", events_of(first_kept), r"before the next one happened, .* buffers"),
     ("events", events_of(delayed(1, step=2)), r"expected event \d+ next, got"),
     ("events", events_of(delayed(1, early_ns=400_000_000)), r"s early"),
     ("events", stream_of(b"id: 1\ndata: 1 1\n\n"), r"expected an event to come"),
@@ -863,6 +872,7 @@ WRONG_WEBSOCKET: list[tuple[str, Callable[[ServerConnection], None], str]] = [
     ("websocket_echo_empty", answering(lambda m: m or None), r"expected message '', got none"),
     ("websocket_echo_empty", answering(lambda m: m or ""), r"expected message b'', got ''"),
     ("websocket_ticks", pushed(delayed(2)), r"before the next one happened, .* buffers"),
+    ("websocket_ticks", pushed(first_kept), r"before the next one happened, .* buffers"),
     ("websocket_ticks", pushed(delayed(1, step=2)), r"expected event \d+ next, got"),
     ("websocket_ticks", pushed(delayed(1, early_ns=400_000_000)), r"s early"),
     ("websocket_ticks", pushed(delayed(1), bytes), r"expected a text message, got b'"),
@@ -872,8 +882,16 @@ WRONG_WEBSOCKET: list[tuple[str, Callable[[ServerConnection], None], str]] = [
 
 # -- the checks ------------------------------------------------------------------------------------
 
-# some of these wait in vain; that events are kept shows over several
+# some of these wait in vain; that events are kept shows on several streams
 PATIENCE_S = {False: 2.0, True: 10.0}
+
+
+def test_an_event_may_be_told_when_it_happens_and_not_a_nanosecond_before(monkeypatch) -> None:
+    now_ns = 7_000_000_000
+    monkeypatch.setattr(expectation.time, "monotonic_ns", lambda: now_ns)
+    assert expectation.expect_tick(f"5 {now_ns}").event == 5
+    with pytest.raises(ContractError, match="early"):
+        expectation.expect_tick(f"5 {now_ns + 1}")
 
 
 @pytest.mark.parametrize(("name", "app", "message"), WRONG_HTTP)
@@ -905,9 +923,12 @@ def test_the_right_app_passes(upstream_port: int) -> None:
         assert verify.answers_hello(HERE, port, 5.0)
 
 
-def test_one_event_that_a_busy_machine_delays_is_no_buffering() -> None:
-    with serving(events_of(stumbling)) as port:
+@pytest.mark.parametrize("late", [delayed(2), first_kept])
+def test_one_event_that_a_busy_machine_delays_is_no_buffering(late) -> None:
+    with serving(events_of(once(late))) as port:
         CHECKS["events"](Peer(HERE, port))
+    with websockets(pushed(once(late))) as port:
+        CHECKS["websocket_ticks"](Peer(HERE, port))
 
 
 def test_the_right_websockets_pass() -> None:

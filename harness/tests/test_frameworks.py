@@ -56,15 +56,16 @@ def test_framework_answers_the_whole_contract(framework, tmp_path):
     assert "Traceback" not in log, log
 
 
+@pytest.mark.alone  # a verdict among other tests would be theirs
 def test_framework_is_measured_like_the_raw_app(tmp_path):
     done = gatebench(
         "run", "uvicorn", "--app", "fastapi", "--scenario", "hello", "--users", "4",
         "--duration", "1s", "--warmup", "500ms", "--results", ".", "--json",
         cwd=tmp_path,
     )  # fmt: skip
-    assert done.code in (0, 3), done.err  # what else runs here may make a trial worth nothing
+    assert done.code == 0, done.err
     [cell] = done.document["cells"]
     assert (cell["app"], cell["errors"]) == ("fastapi", 0)
     assert cell["requests"] > 100
-    assert cell["verdict"] != "failed", cell["reasons"]
+    assert cell["verdict"] in ("valid", "server-limited", "no-steady-state"), cell["reasons"]
     assert "fastapi" in cell["versions"]
